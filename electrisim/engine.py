@@ -1,0 +1,109 @@
+"""What an engine offers, and the gate in front of it.
+
+An engine speaks one solver. It declares for every kind of element whether it can represent it, and
+gives primitives; studies are built of these and know no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Protocol
+
+from electrisim.elements import Element
+from electrisim.network import Network, fault
+from electrisim.problems import Problem, ProblemError
+from electrisim.results import Solution
+from electrisim.settings import Settings
+from electrisim.topology import Topology
+
+
+class Support(NamedTuple):
+    """Whether an engine can represent a kind, and how.
+
+    state  derived: the fields are the engine's own; translated: a function of ours says it in the
+           engine's words; unsupported: asked for, it refuses the study
+    note   what a user should know: what it becomes, or why it cannot be
+    """
+
+    state: Literal["derived", "translated", "unsupported"]
+    note: str = ""
+
+
+class Model(Protocol):
+    """A network as one engine holds it."""
+
+    def power_flow(self) -> Solution:
+        """Solve for the steady state; raises NotConvergedError."""
+        ...
+
+    def script(self) -> str:
+        """A text that reproduces the numbers when run on its own with the engine's own tools."""
+        ...
+
+
+class Engine(Protocol):
+    """One solver.
+
+    name     as `settings.solver` spells it
+    support  per model ("balanced", "unbalanced") and kind, whether it can be represented
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def support(self) -> Mapping[str, Mapping[type[Element], Support]]: ...
+
+    def version(self, settings: Settings) -> Mapping[str, str]:
+        """Name, version and solver of the engine that answers under these settings."""
+        ...
+
+    def refusals(self, network: Network, settings: Settings) -> list[Problem]:
+        """What in these settings or elements the engine cannot do, beyond whole kinds."""
+        ...
+
+    def build(
+        self, network: Network, topology: Topology, settings: Settings
+    ) -> AbstractContextManager[Model]:
+        """The network in the engine's own words, for the length of a `with` block."""
+        ...
+
+
+class Engines:
+    """The engines of an application by name, and the gate that refuses what they cannot do."""
+
+    def __init__(self, *engines: Engine) -> None:
+        self._by_name = MappingProxyType({engine.name: engine for engine in engines})
+
+    def __iter__(self) -> Iterator[Engine]:
+        return iter(self._by_name.values())
+
+    def __getitem__(self, name: str) -> Engine:
+        return self._by_name[name]
+
+    def admit(self, network: Network, settings: Settings) -> Engine:
+        """The engine that the settings ask for, or every reason why it cannot solve this."""
+        engine = self[settings.solver]
+        problems = [
+            *self._unsupported_kinds(engine, network, settings.model),
+            *engine.refusals(network, settings),
+        ]
+        if problems:
+            raise ProblemError(problems, kind="unsupported")
+        return engine
+
+    def _unsupported_kinds(self, engine: Engine, network: Network, model: str) -> Iterator[Problem]:
+        for kind in network.kinds:
+            support = engine.support[model][kind]
+            if support.state != "unsupported":
+                continue
+            able = [
+                other.name for other in self if other.support[model][kind].state != "unsupported"
+            ]
+            hint = f" The engine {able[0]} can." if able else ""
+            rows = network.rows(kind)
+            how = f"cannot be represented by {engine.name} ({model}): {support.note}"
+            for row in range(len(rows)):
+                yield fault(rows, row, None, "unsupported", how.rstrip("."), hint)

@@ -1,0 +1,501 @@
+"""The frozen network: elements by kind, references resolved, shared facts derived once.
+
+A `Network` is complete when made. Engines, studies and the certificate read it by kind and by
+column; nothing edits it afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from electrisim import elements as e
+from electrisim.elements import FIELDS, KIND, Element
+from electrisim.problems import Problem, ProblemError, nearest, shorten
+
+Array = NDArray[Any]
+
+
+class Entry(NamedTuple):
+    """An element as a spelling hands it over: its id, its label and its parameters."""
+
+    id: str
+    name: str | None
+    element: Element
+
+
+class Rows:
+    """The elements of one kind, in the request's order, as rows and as columns.
+
+    ids, names   one per element; names may be None
+    elements     the records themselves
+    position     id → row
+    at           reference field → rows of the referred kind, shape (n,), -1 where absent
+    """
+
+    def __init__(self, kind: type[Element], entries: Sequence[Entry]) -> None:
+        self.kind = kind
+        self.ids = [entry.id for entry in entries]
+        self.names = [entry.name for entry in entries]
+        self.elements: list[Any] = [entry.element for entry in entries]
+        self.position = {id_: row for row, id_ in enumerate(self.ids)}
+        self.at: dict[str, Array] = {}
+        self._columns: dict[str, Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def values(self, field: str) -> list[Any]:
+        """A field of every element, as given."""
+        return list(map(attrgetter(field), self.elements))
+
+    def column(self, field: str) -> Array:
+        """A numeric or flag field as an array of shape (n,); absent numbers are NaN."""
+        found = self._columns.get(field)
+        if found is None:
+            dtype = bool if FIELDS[self.kind][field].type == "flag" else float
+            found = np.array(self.values(field), dtype=dtype)
+            found.flags.writeable = False
+            self._columns[field] = found
+        return found
+
+    def label(self, row: int) -> str:
+        """What a sentence calls an element: its kind and its name, or its id where it has none."""
+        return told(self.kind, self.ids[row], self.names[row])
+
+
+def told(kind: type[Element] | None, id_: str, name: str | None) -> str:
+    """“Line “Cable 1””: how sentences name an element."""
+    return f"{kind.typ if kind else 'Element'} “{shorten(name or id_)}”"
+
+
+class Network:
+    """A validated network.
+
+    frequency_hz  the nominal frequency
+    warnings      what was odd in the request and how it was read
+    """
+
+    def __init__(self, entries: Iterable[Entry], frequency_hz: float = 50.0) -> None:
+        by_kind: dict[type[Element], list[Entry]] = {}
+        for entry in entries:
+            by_kind.setdefault(type(entry.element), []).append(entry)
+        self.frequency_hz = frequency_hz
+        self.warnings: list[str] = []
+        self._rows = {kind: Rows(kind, of_kind) for kind, of_kind in by_kind.items()}
+        problems = _References(self).resolve()
+        for rows in self._rows.values():
+            check = _CHECKS.get(rows.kind)
+            problems += check(self, rows) if check else []
+        if not len(self.rows(e.Bus)):
+            problems.append(Problem(kind="no-bus", message="The network has no bus."))
+        if problems:
+            raise ProblemError(problems)
+
+    @property
+    def kinds(self) -> list[type[Element]]:
+        """The kinds that the network has, in the order in which they first appear."""
+        return list(self._rows)
+
+    def rows(self, kind: type[Element]) -> Rows:
+        """The elements of a kind; empty where the network has none."""
+        return self._rows.get(kind) or Rows(kind, ())
+
+    @functools.cached_property
+    def ids(self) -> Mapping[str, tuple[type[Element], int]]:
+        """id → (kind, row) of every element."""
+        return MappingProxyType(
+            {
+                id_: (rows.kind, row)
+                for rows in self._rows.values()
+                for row, id_ in enumerate(rows.ids)
+            }
+        )
+
+    def label(self, id_: str) -> str:
+        """What a sentence calls the element with this id."""
+        kind, row = self.ids[id_]
+        return self.rows(kind).label(row)
+
+
+class _References:
+    """Turns references (ids or unique names) into rows and collects what does not fit."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.rows = network._rows
+        self.problems: list[Problem] = []
+        self._warned: set[str] = set()
+
+    @functools.cached_property
+    def _names(self) -> dict[type[Element], Counter[str]]:
+        return {
+            kind: Counter(name for name in rows.names if name) for kind, rows in self.rows.items()
+        }
+
+    @functools.cached_property
+    def _by_name(self) -> dict[type[Element], dict[str, int]]:
+        return {
+            kind: {name: row for row, name in enumerate(rows.names) if name}
+            for kind, rows in self.rows.items()
+        }
+
+    @functools.cached_property
+    def _names_of_others(self) -> dict[type[Element], dict[str, str]]:
+        """Per kind, the ids that are at the same time the name of another element of the kind."""
+        return {
+            kind: {
+                name: rows.ids[row]
+                for row, name in enumerate(rows.names)
+                if name and name in rows.position and name != rows.ids[row]
+            }
+            for kind, rows in self.rows.items()
+        }
+
+    def resolve(self) -> list[Problem]:
+        for rows in self.rows.values():
+            for field in FIELDS[rows.kind].values():
+                if field.refers_to and rows.kind is not e.Switch:
+                    self._resolve_field(rows, field.name, KIND[field.refers_to[0]])
+        if e.Switch in self.rows:
+            self._resolve_switches(self.rows[e.Switch])
+        return self.problems
+
+    def _resolve_field(self, rows: Rows, field: str, kind: type[Element]) -> None:
+        target = self.rows.get(kind)
+        position = target.position if target else {}
+        wanted = rows.values(field)
+        found = [position.get(ref, -1) for ref in wanted]
+        others = self._names_of_others.get(kind)
+        for row, ref in enumerate(wanted):
+            if found[row] < 0 and ref is not None:
+                found[row] = self._named(rows, row, field, ref, (kind,))[1]
+            elif others and ref in others:
+                self._warn_of_name(kind, ref, others[ref])
+        rows.at[field] = np.array(found, dtype=np.int64)
+
+    def _resolve_switches(self, rows: Rows) -> None:
+        """A switch's element is of one of four kinds (`at["et"]`); `at["element"]` is its row."""
+        self._resolve_field(rows, "bus", e.Bus)
+        kinds = [_ET[et] for et in ("b", "l", "t", "t3")]
+        found: list[int] = []
+        ets: list[str] = []
+        for row, switch in enumerate(rows.elements):
+            allowed = [_ET[switch.et]] if switch.et else kinds
+            kind, at = next(
+                (
+                    (kind, self.rows[kind].position[switch.element])
+                    for kind in kinds
+                    if kind in self.rows and switch.element in self.rows[kind].position
+                ),
+                (None, -1),
+            )
+            if kind is None:
+                kind, at = self._named(rows, row, "element", switch.element, allowed)
+            elif kind not in allowed:
+                self._fault(
+                    rows, row, "et", "contradiction",
+                    f"says et “{switch.et}”, but its element is a {kind.typ.lower()}",
+                )  # fmt: skip
+            found.append(at)
+            ets.append(_LETTER[kind] if kind else "b")
+        rows.at["element"] = np.array(found, dtype=np.int64)
+        rows.at["et"] = np.array(ets, dtype="U2")
+
+    def _named(
+        self, rows: Rows, row: int, field: str, ref: str, kinds: Sequence[type[Element]]
+    ) -> tuple[type[Element] | None, int]:
+        """The element that a name refers to, where it is the only one of its kinds so named."""
+        bearers = [kind for kind in kinds if ref in self._by_name.get(kind, {})]
+        if len(bearers) == 1 and self._names[bearers[0]][ref] == 1:
+            return bearers[0], self._by_name[bearers[0]][ref]
+        what = " or ".join(kind.typ.lower() for kind in kinds)
+        if bearers:
+            self._fault(
+                rows, row, field, "ambiguous-name",
+                f"refers by {field} to the name “{shorten(ref)}”, which several bear; use an id",
+            )  # fmt: skip
+            return None, -1
+        known = [id_ for kind in kinds if kind in self.rows for id_ in self.rows[kind].ids]
+        elsewhere = next((k for k, other in self.rows.items() if ref in other.position), None)
+        hint = (
+            f" It is the id of a {elsewhere.typ.lower()}."
+            if elsewhere
+            else nearest(ref, known[:5000])
+        )
+        kind_word = f"unknown-{what.replace(' ', '-')}" if len(kinds) == 1 else "unknown-element"
+        self._fault(
+            rows, row, field, kind_word,
+            f"refers by {field} to {what} “{shorten(ref)}”, which the network does not have", hint,
+        )  # fmt: skip
+        return None, -1
+
+    def _fault(
+        self, rows: Rows, row: int, field: str, kind: str, text: str, hint: str = ""
+    ) -> None:
+        self.problems.append(fault(rows, row, field, kind, text, hint))
+
+    def _warn_of_name(self, kind: type[Element], ref: str, other: str) -> None:
+        if ref not in self._warned:
+            self._warned.add(ref)
+            self.network.warnings.append(
+                f"The reference “{shorten(ref)}” is the id of one {kind.typ.lower()} and the name "
+                f"of another (“{shorten(other)}”); the id was taken."
+            )
+
+
+_ET: Mapping[str, type[Element]] = {
+    "b": e.Bus,
+    "l": e.Line,
+    "t": e.Transformer,
+    "t3": e.ThreeWindingTransformer,
+}
+_LETTER = {kind: letter for letter, kind in _ET.items()}
+
+
+def fault(rows: Rows, row: int, field: str | None, kind: str, text: str, hint: str = "") -> Problem:
+    """A problem of one element: “Line “Cable 1” <text>.<hint>”."""
+    return Problem(
+        kind=kind,
+        message=f"{rows.label(row)} {text}.{hint}",
+        element=rows.ids[row],
+        name=rows.names[row],
+        field=field,
+    )
+
+
+# -- what must hold between fields -----------------------------------------------------------------
+
+
+def _needs_std_type(rows: Rows) -> list[Problem]:
+    return [
+        fault(
+            rows,
+            row,
+            name,
+            "missing-parameter",
+            f"needs {name} (or a std_type): {FIELDS[rows.kind][name].meaning}".rstrip("."),
+        )
+        for name in rows.kind.from_std_type
+        for row, value in enumerate(rows.values(name))
+        if value is None
+    ]
+
+
+def _no_loop(rows: Rows, one: str, other: str) -> list[Problem]:
+    same = np.flatnonzero((rows.at[one] == rows.at[other]) & (rows.at[one] >= 0))
+    return [
+        fault(rows, int(r), other, "loop", f"starts and ends at the same bus ({one} and {other})")
+        for r in same
+    ]
+
+
+def _not_both_zero(rows: Rows, one: str, other: str) -> list[Problem]:
+    zero = np.flatnonzero((rows.column(one) == 0) & (rows.column(other) == 0))
+    text = f"has no impedance ({one} and {other} are 0); join the buses with a switch instead"
+    return [fault(rows, int(row), other, "no-impedance", text) for row in zero]
+
+
+def _check_line(network: Network, rows: Rows) -> list[Problem]:
+    return [
+        *_needs_std_type(rows),
+        *_no_loop(rows, "from_bus", "to_bus"),
+        *_not_both_zero(rows, "r_ohm_per_km", "x_ohm_per_km"),
+    ]
+
+
+def _check_impedance(network: Network, rows: Rows) -> list[Problem]:
+    return [*_no_loop(rows, "from_bus", "to_bus"), *_not_both_zero(rows, "rft_pu", "xft_pu")]
+
+
+def _check_from_to(network: Network, rows: Rows) -> list[Problem]:
+    return _no_loop(rows, "from_bus", "to_bus")
+
+
+def _check_line_dc(network: Network, rows: Rows) -> list[Problem]:
+    return [*_needs_std_type(rows), *_no_loop(rows, "from_bus_dc", "to_bus_dc")]
+
+
+def _positive(rows: Rows, names: Iterable[str]) -> list[Problem]:
+    return [
+        fault(rows, int(row), name, "out-of-bounds", f"must have a {name} other than 0")
+        for name in names
+        for row in np.flatnonzero(rows.column(name) == 0)
+    ]
+
+
+def _check_transformer(network: Network, rows: Rows) -> list[Problem]:
+    network.warnings += _contradicting_shifts(rows)
+    tap = _needs(rows, "tap_pos", ("tap_side",))
+    return [
+        *_needs_std_type(rows),
+        *_no_loop(rows, "hv_bus", "lv_bus"),
+        *_positive(rows, ("vk_percent",)),
+        *_vkr_within_vk(rows, (("vk_percent", "vkr_percent"),)),
+        *_vector_groups(rows, 1),
+        *tap,
+    ]
+
+
+def _check_transformer3w(network: Network, rows: Rows) -> list[Problem]:
+    sides = ("hv", "mv", "lv")
+    return [
+        *_needs_std_type(rows),
+        *_no_loop(rows, "hv_bus", "mv_bus"),
+        *_no_loop(rows, "hv_bus", "lv_bus"),
+        *_no_loop(rows, "mv_bus", "lv_bus"),
+        *_positive(rows, (f"vk_{side}_percent" for side in sides)),
+        *_vkr_within_vk(rows, ((f"vk_{side}_percent", f"vkr_{side}_percent") for side in sides)),
+        *_vector_groups(rows, 2),
+        *_needs(rows, "tap_pos", ("tap_side",)),
+    ]
+
+
+def _vkr_within_vk(rows: Rows, pairs: Iterable[tuple[str, str]]) -> list[Problem]:
+    return [
+        fault(rows, int(row), vkr, "out-of-bounds", f"must have a {vkr} no larger than its {vk}")
+        for vk, vkr in pairs
+        for row in np.flatnonzero(np.abs(rows.column(vkr)) > np.abs(rows.column(vk)))
+    ]
+
+
+def _needs(rows: Rows, cause: str, needed: Iterable[str]) -> list[Problem]:
+    """Fields without which `cause` cannot act, where it would: a tap off neutral needs its side."""
+    neutral = np.nan_to_num(rows.column("tap_neutral"))
+    acting = np.flatnonzero(
+        ~np.isnan(rows.column(cause)) & (np.nan_to_num(rows.column(cause)) != neutral)
+    )
+    return [
+        fault(
+            rows, int(row), name, "missing-parameter", f"has a {cause} off neutral and needs {name}"
+        )
+        for name in needed
+        for row in acting
+        if getattr(rows.elements[row], name) is None
+    ]
+
+
+_VECTOR_GROUP = re.compile(r"(YN|Y|D|ZN|Z)(yn|y|d|zn|z)(\d{0,2})(?:(yn|y|d|zn|z)(\d{0,2}))?")
+
+
+def clock_numbers(vector_group: str | None) -> list[int | None] | None:
+    """The clock numbers of a vector group, one per secondary winding, None where it names none.
+
+    "Dyn5" → [5], "YNyn0d5" → [0, 5], "Dyn" → [None]; None for what is no vector group.
+    """
+    match = _VECTOR_GROUP.fullmatch(vector_group or "")
+    if not match:
+        return None
+    clocks = [
+        int(digits) if digits else None for digits in (match[3], match[5]) if digits is not None
+    ]
+    return None if any(clock is not None and clock > 11 for clock in clocks) else clocks
+
+
+_EXAMPLE = {1: "Dyn5", 2: "YNyn0d5"}
+
+
+def _vector_groups(rows: Rows, secondaries: int) -> list[Problem]:
+    return [
+        fault(
+            rows, row, "vector_group", "unknown-value",
+            f"has the vector_group “{shorten(group)}”; one reads {_EXAMPLE[secondaries]}",
+        )
+        for row, group in enumerate(rows.values("vector_group"))
+        if group is not None and len(clock_numbers(group) or ()) != secondaries
+    ]  # fmt: skip
+
+
+def _contradicting_shifts(rows: Rows) -> list[str]:
+    warnings = []
+    for row, transformer in enumerate(rows.elements):
+        clock = (clock_numbers(transformer.vector_group) or [None])[0]
+        if clock is None or transformer.shift_degree is None:
+            continue
+        if (transformer.shift_degree - 30 * clock) % 360:
+            warnings.append(
+                f"{rows.label(row)} has shift_degree {transformer.shift_degree:g} and the vector "
+                f"group {transformer.vector_group} (clock {clock}, {30 * clock}°): shift_degree "
+                "was taken."
+            )
+    return warnings
+
+
+def _check_xward(network: Network, rows: Rows) -> list[Problem]:
+    return _not_both_zero(rows, "r_ohm", "x_ohm")
+
+
+def _check_switch(network: Network, rows: Rows) -> list[Problem]:
+    problems = []
+    for row, (et, element, bus) in enumerate(
+        zip(rows.at["et"], rows.at["element"], rows.at["bus"], strict=True)
+    ):
+        if element < 0 or bus < 0:
+            continue
+        if et == "b":
+            if element == bus:
+                problems.append(fault(rows, row, "element", "loop", "joins a bus to itself"))
+            continue
+        branches = network.rows(_ET[et])
+        ends = {int(branches.at[port.bus][element]) for port in branches.kind.ports}
+        if bus not in ends and ends.isdisjoint({-1}):
+            problems.append(
+                fault(
+                    rows, row, "bus", "not-connected",
+                    f"sits at {network.rows(e.Bus).label(bus)}, where its element does not end",
+                )
+            )  # fmt: skip
+    return problems
+
+
+_CHECKS: Mapping[type[Element], Callable[[Network, Rows], list[Problem]]] = MappingProxyType(
+    {
+        e.Line: _check_line,
+        e.Transformer: _check_transformer,
+        e.ThreeWindingTransformer: _check_transformer3w,
+        e.Impedance: _check_impedance,
+        e.DCLine: _check_from_to,
+        e.TCSC: _check_from_to,
+        e.LineDC: _check_line_dc,
+        e.ExtendedWard: _check_xward,
+        e.Switch: _check_switch,
+    }
+)
+
+
+def with_std_type(element: dict[str, Any], library: Mapping[str, Any]) -> dict[str, Any]:
+    """An element's parameters completed from its standard type; explicit values win."""
+    return {**library, **{name: value for name, value in element.items() if value is not None}}
+
+
+def shift_degree(rows: Rows) -> Array:
+    """Phase shift of each transformer: as given, else its clock number × 30° [degree]."""
+    clocks = [(clock_numbers(group) or [None])[0] for group in rows.values("vector_group")]
+    from_clock = np.array([30.0 * (clock or 0) for clock in clocks])
+    given = rows.column("shift_degree")
+    return np.where(np.isnan(given), from_clock, given)
+
+
+def shifts3w_degree(rows: Rows) -> tuple[Array, Array]:
+    """Phase shifts (mv, lv) of each three-winding transformer, as `shift_degree`."""
+    clocks = [(clock_numbers(group) or [None, None]) for group in rows.values("vector_group")]
+    shifts = []
+    for winding, field in enumerate(("shift_mv_degree", "shift_lv_degree")):
+        from_clock = np.array([30.0 * (pair[winding] or 0) for pair in clocks])
+        given = rows.column(field)
+        shifts.append(np.where(np.isnan(given), from_clock, given))
+    return shifts[0], shifts[1]
+
+
+def replaced(element: Element, **changes: Any) -> Element:
+    """The element with some fields changed; the original stays as it is."""
+    return msgspec.structs.replace(element, **changes)

@@ -1,0 +1,22 @@
+"""The studies, by the name under which a request asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from electrisim.settings import Settings
+from electrisim.studies import powerflow
+
+
+class Study(NamedTuple):
+    """A study: its settings and what runs it."""
+
+    Settings: type[Settings]
+    run: Callable[..., Any]
+
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {"powerflow": Study(powerflow.PowerFlow, powerflow.run)}
+)

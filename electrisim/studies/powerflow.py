@@ -1,0 +1,94 @@
+"""Power flow: the steady state of the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from electrisim import elements as e
+from electrisim.certificate import certify
+from electrisim.completion import complete
+from electrisim.engine import Engines
+from electrisim.fields import says
+from electrisim.network import Network
+from electrisim.results import Answer, Losses, Tables
+from electrisim.settings import Settings
+from electrisim.topology import Topology
+
+
+class PowerFlow(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a power flow."""
+
+    name: ClassVar[str] = "powerflow"
+
+    mode: Annotated[
+        Literal["ac", "dc", "unbalanced"],
+        says("AC, linearised DC (pandapower), or with three unequal phases."),
+    ] = "ac"
+
+    @property
+    def model(self) -> str:
+        return "unbalanced" if self.mode == "unbalanced" else "balanced"
+
+
+def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
+    """Solve the network and certify the answer.
+
+    Raises ProblemError (the engine cannot represent it) and NotConvergedError.
+    """
+    engine = engines.admit(network, settings)
+    topology = Topology(network)
+    with engine.build(network, topology, settings) as model:
+        solution = model.power_flow()
+        script = model.script() if settings.export_script else None
+    tables = complete(network, topology, settings, solution.tables)
+    certificate = certify(network, topology, settings, tables)
+    beside: dict[str, Any] = {"losses": losses(tables)}
+    if script is not None:
+        beside["script"] = script
+    return Answer(
+        tables=tables,
+        iterations=solution.iterations,
+        warnings=(*network.warnings, *solution.warnings, *idle(network, topology)),
+        certificate=certificate,
+        engine={**engine.version(settings), "solver": solution.solver},
+        beside=beside,
+    )
+
+
+def losses(tables: Tables) -> Losses:
+    """The sum of what flows into the branches: series losses, and what their capacitances take."""
+    p, q = 0.0, 0.0
+    for kind, columns in tables.items():
+        if len(kind.ports) < 2 or kind is e.Switch:
+            continue
+        for column, values in columns.items():
+            if column.startswith("pl_") or (column.startswith("p_") and "_l_" in column):
+                p += float(np.nansum(values))
+            elif column.startswith("ql_") or (column.startswith("q_") and "_l_" in column):
+                q += float(np.nansum(values))
+    return Losses(p_mw=p, q_mvar=q)
+
+
+def idle(network: Network, topology: Topology) -> list[str]:
+    """A warning per reason for which elements have no results, naming them."""
+    out: list[str] = []
+    dark: list[str] = []
+    for kind in network.kinds:
+        rows = network.rows(kind)
+        if kind in (e.Bus, e.DCBus):
+            working = np.asarray(rows.column("in_service"), dtype=bool)
+        elif kind is e.Switch:
+            continue
+        else:
+            working = np.asarray(rows.column("in_service"), dtype=bool)
+        alive = topology.alive(kind)
+        out += [rows.label(int(row)) for row in np.flatnonzero(~working)]
+        dark += [rows.label(int(row)) for row in np.flatnonzero(working & ~alive)]
+    warnings = []
+    if out:
+        warnings.append(f"Out of service, without results: {', '.join(out)}.")
+    if dark:
+        warnings.append(f"Without supply, without results: {', '.join(dark)}.")
+    return warnings

@@ -1,0 +1,209 @@
+"""What is connected and what is supplied: one answer for engines, results and certificate.
+
+Conventions, which are pandapower's: an open switch at the end of a branch detaches that end, so
+that the branch stays energised from its other ends; a line that ends at a bus out of service is
+open there, any other branch that does is dead; a closed switch without impedance joins its buses
+to one node. Generators without a slack supply nothing, and neither do DC lines, wards or
+compensators.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from electrisim import elements as e
+from electrisim.elements import Element
+from electrisim.network import Array, Network, Rows
+
+#: Branches that carry an AC voltage from one bus to another.
+AC_BRANCHES = (e.Line, e.Transformer, e.ThreeWindingTransformer, e.Impedance, e.TCSC)
+CONVERTERS = (e.VSC, e.B2BVSC, e.BipolarVSC)
+
+
+class Topology:
+    """Connections and supply of a network.
+
+    node      AC bus → node, shape (n_bus,): buses joined by ideal closed switches share one
+    bus       which AC buses are supplied, shape (n_bus,)
+    bus_dc    which DC buses are supplied, shape (n_bus_dc,)
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._in_service = np.asarray(network.rows(e.Bus).column("in_service"), dtype=bool)
+        self.node = self._fuse()
+        self.bus = self._spread_ac()
+        self.bus_dc = self._spread_dc()
+
+    def attached(self, rows: Rows, field: str) -> Array:
+        """Whether each element's terminal `field` is connected to its bus, shape (n,)."""
+        if field.startswith(("bus_dc", "from_bus_dc", "to_bus_dc")):
+            in_service = np.asarray(self.network.rows(e.DCBus).column("in_service"), dtype=bool)
+            return np.asarray(in_service[rows.at[field]])
+        attached = self._in_service[rows.at[field]]
+        letter = {e.Line: "l", e.Transformer: "t", e.ThreeWindingTransformer: "t3"}.get(rows.kind)
+        if letter and self._open_ends[letter]:
+            is_open = np.fromiter(
+                (
+                    (row, int(bus)) in self._open_ends[letter]
+                    for row, bus in enumerate(rows.at[field])
+                ),
+                dtype=bool,
+                count=len(rows),
+            )
+            attached = attached & ~is_open
+        return np.asarray(attached)
+
+    def supplied(self, rows: Rows, field: str) -> Array:
+        """Whether each element's terminal `field` is connected to a supplied bus, shape (n,)."""
+        supplied = (
+            self.bus_dc if field.startswith(("bus_dc", "from_bus_dc", "to_bus_dc")) else self.bus
+        )
+        return np.asarray(supplied[rows.at[field]] & self.attached(rows, field))
+
+    def in_service(self, rows: Rows) -> Array:
+        """Whether each element is meant to work: in service, closed, its buses in service."""
+        if rows.kind is e.Switch:
+            return self._switch_in_service(rows)
+        in_service = np.asarray(rows.column("in_service"), dtype=bool)
+        if len(rows.kind.ports) > 1 and rows.kind is not e.Line:
+            for port in rows.kind.ports:
+                if port.bus.endswith("_bus") or port.bus == "bus":
+                    in_service = in_service & self._in_service[rows.at[port.bus]]
+        return in_service
+
+    @functools.cache  # noqa: B019 - a topology lives as long as its request
+    def alive(self, kind: type[Element]) -> Array:
+        """Which elements of a kind have results: in service and supplied, shape (n,)."""
+        rows = self.network.rows(kind)
+        if kind is e.Bus:
+            return self.bus
+        if kind is e.DCBus:
+            return self.bus_dc
+        if kind is e.Switch:
+            return self.in_service(rows) & self.bus[rows.at["bus"]]
+        ends = [self.supplied(rows, port.bus) for port in kind.ports]
+        every = kind in CONVERTERS or kind is e.DCLine
+        fed = np.logical_and.reduce(ends) if every else np.logical_or.reduce(ends)
+        return np.asarray(self.in_service(rows) & fed)
+
+    @functools.cached_property
+    def _open_ends(self) -> dict[str, set[tuple[int, int]]]:
+        """Per letter of a switch's `et`, the (element row, bus row) of its open switches."""
+        rows = self.network.rows(e.Switch)
+        ends: dict[str, set[tuple[int, int]]] = {"b": set(), "l": set(), "t": set(), "t3": set()}
+        if len(rows):
+            is_open = ~rows.column("closed")
+            for et, element, bus in zip(
+                rows.at["et"][is_open],
+                rows.at["element"][is_open],
+                rows.at["bus"][is_open],
+                strict=True,
+            ):
+                ends[str(et)].add((int(element), int(bus)))
+        return ends
+
+    def _bus_switches(self, ideal: bool) -> tuple[Array, Array]:
+        """Ends (bus, other bus) of the closed switches between buses, with or without impedance."""
+        rows = self.network.rows(e.Switch)
+        if not len(rows):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        wanted = (
+            (rows.at["et"] == "b") & rows.column("closed") & ((rows.column("z_ohm") == 0) == ideal)
+        )
+        one, other = rows.at["bus"][wanted], rows.at["element"][wanted]
+        working = self._in_service[one] & self._in_service[other]
+        return one[working], other[working]
+
+    def _fuse(self) -> Array:
+        return _components(len(self._in_service), *self._bus_switches(ideal=True))
+
+    def _switch_in_service(self, rows: Rows) -> Array:
+        closed = np.asarray(rows.column("closed"), dtype=bool)
+        between = rows.at["et"] == "b"
+        other = np.where(between, rows.at["element"], rows.at["bus"])
+        return np.asarray(closed & self._in_service[rows.at["bus"]] & self._in_service[other])
+
+    def _ac_edges(self) -> Iterator[tuple[Array, Array]]:
+        yield self._bus_switches(ideal=True)
+        yield self._bus_switches(ideal=False)
+        for kind in AC_BRANCHES:
+            rows = self.network.rows(kind)
+            if not len(rows):
+                continue
+            working = self.in_service(rows)
+            fields = [port.bus for port in kind.ports]
+            for i, one in enumerate(fields):
+                for other in fields[i + 1 :]:
+                    joined = working & self.attached(rows, one) & self.attached(rows, other)
+                    yield rows.at[one][joined], rows.at[other][joined]
+
+    def _spread_ac(self) -> Array:
+        edges = list(self._ac_edges())
+        ends = [np.concatenate([edge[i] for edge in edges]) for i in (0, 1)]
+        component = _components(len(self._in_service), ends[0], ends[1])
+        sources = np.concatenate(list(self._ac_sources()) or [np.zeros(0, dtype=np.int64)])
+        fed = np.isin(component, component[sources[self._in_service[sources]]])
+        return np.asarray(fed & self._in_service)
+
+    def _ac_sources(self) -> Iterator[Array]:
+        for kind in (e.ExternalGrid, e.Generator, *CONVERTERS):
+            rows = self.network.rows(kind)
+            if len(rows):
+                yield rows.at["bus"][rows.column("in_service") & _holds_angle(rows)]
+
+    def _spread_dc(self) -> Array:
+        buses = self.network.rows(e.DCBus)
+        if not len(buses):
+            return np.zeros(0, dtype=bool)
+        in_service = np.asarray(buses.column("in_service"), dtype=bool)
+        lines = self.network.rows(e.LineDC)
+        one = other = np.zeros(0, dtype=np.int64)
+        if len(lines):
+            working = lines.column("in_service")
+            working = (
+                working & in_service[lines.at["from_bus_dc"]] & in_service[lines.at["to_bus_dc"]]
+            )
+            one, other = lines.at["from_bus_dc"][working], lines.at["to_bus_dc"][working]
+        component = _components(len(buses), one, other)
+        sources = np.concatenate(list(self._dc_sources()) or [np.zeros(0, dtype=np.int64)])
+        return np.asarray(np.isin(component, component[sources[in_service[sources]]]) & in_service)
+
+    def _dc_sources(self) -> Iterator[Array]:
+        sources = self.network.rows(e.SourceDC)
+        if len(sources):
+            yield sources.at["bus_dc"][sources.column("in_service")]
+        for kind in CONVERTERS:
+            rows = self.network.rows(kind)
+            if not len(rows):
+                continue
+            holding = rows.column("in_service") & _holds_dc_voltage(rows) & self.bus[rows.at["bus"]]
+            for port in kind.ports[1:]:
+                yield rows.at[port.bus][holding]
+
+
+def _holds_angle(rows: Rows) -> Array:
+    """Which sources fix an angle, and so supply their island."""
+    if rows.kind is e.Generator:
+        return np.asarray(rows.column("slack"), dtype=bool)
+    if rows.kind is e.BipolarVSC:
+        return np.array([mode == "Vac_phi" for mode in rows.values("control_mode")])
+    if rows.kind in CONVERTERS:
+        return np.array([mode == "slack" for mode in rows.values("control_mode_ac")])
+    return np.ones(len(rows), dtype=bool)
+
+
+def _holds_dc_voltage(rows: Rows) -> Array:
+    if rows.kind is e.BipolarVSC:
+        return np.array([mode.startswith("Vdc") for mode in rows.values("control_mode")])
+    return np.array([mode == "vm_pu" for mode in rows.values("control_mode_dc")])
+
+
+def _components(count: int, one: Array, other: Array) -> Array:
+    graph = coo_matrix((np.ones(len(one), dtype=bool), (one, other)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])

@@ -1,0 +1,21 @@
+"""The two spellings of one API, and which of them a body is written in."""
+
+from __future__ import annotations
+
+from electrisim.engine import Engines
+from electrisim.problems import ProblemError
+from electrisim.studies import STUDIES
+from electrisim.wire import documented
+
+
+def answer_request(
+    body: bytes, engines: Engines, library: documented.Library
+) -> tuple[int, str, bytes]:
+    """Answer a request body: (status, media type, body), in the spelling in which it was asked."""
+    try:
+        plain = documented.parse(body)
+        settings, network = documented.decode(body, plain, library)
+        answer = STUDIES[settings.name].run(network, settings, engines)
+        return 200, documented.MEDIA_TYPE, documented.encode(network, answer)
+    except ProblemError as error:
+        return error.status, documented.PROBLEM_TYPE, documented.encode_problem(error)
