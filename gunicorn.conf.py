@@ -22,7 +22,7 @@ worker_class = "gthread"
 workers = int(_setting("WEB_CONCURRENCY", "2"))
 threads = int(_setting("WEB_THREADS", "4"))
 
-# Loaded once, before the fork, so that the workers share the 200 MB that importing pandapower costs.
+# Loaded once, before the fork, so that the workers share the 200 MB that the engines occupy.
 preload_app = True
 
 # Seconds without a heartbeat until a worker is killed. Its threads may work longer than that: only
