@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from electrisim import elements as e
 from electrisim.elements import FIELDS, KIND, Element
+from electrisim.fields import ABSENT, present
 from electrisim.problems import Problem, ProblemError, nearest, shorten
 
 Array = NDArray[Any]
@@ -42,12 +43,14 @@ class Rows:
     at           reference field → rows of the referred kind, shape (n,), -1 where absent
     """
 
-    def __init__(self, kind: type[Element], entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, kind: type[Element], entries: Sequence[tuple[str, str | None, Element]]
+    ) -> None:
         self.kind = kind
-        self.ids = [entry.id for entry in entries]
-        self.names = [entry.name for entry in entries]
-        self.elements: list[Any] = [entry.element for entry in entries]
-        self.position = {id_: row for row, id_ in enumerate(self.ids)}
+        self.ids = [id_ for id_, _, _ in entries]
+        self.names = [name for _, name, _ in entries]
+        self.elements: list[Any] = [element for _, _, element in entries]
+        self.position = dict(zip(self.ids, range(len(self.ids)), strict=True))
         self.at: dict[str, Array] = {}
         self._columns: dict[str, Array] = {}
 
@@ -81,14 +84,19 @@ def told(kind: type[Element] | None, id_: str, name: str | None) -> str:
 class Network:
     """A validated network.
 
+    order         the ids of all elements, as the request had them
     frequency_hz  the nominal frequency
     warnings      what was odd in the request and how it was read
     """
 
-    def __init__(self, entries: Iterable[Entry], frequency_hz: float = 50.0) -> None:
-        by_kind: dict[type[Element], list[Entry]] = {}
+    def __init__(
+        self, entries: Iterable[tuple[str, str | None, Element]], frequency_hz: float = 50.0
+    ) -> None:
+        by_kind: dict[type[Element], list[tuple[str, str | None, Element]]] = defaultdict(list)
+        self.order: list[str] = []
         for entry in entries:
-            by_kind.setdefault(type(entry.element), []).append(entry)
+            by_kind[type(entry[2])].append(entry)
+            self.order.append(entry[0])
         self.frequency_hz = frequency_hz
         self.warnings: list[str] = []
         self._rows = {kind: Rows(kind, of_kind) for kind, of_kind in by_kind.items()}
@@ -149,16 +157,15 @@ class _References:
             for kind, rows in self.rows.items()
         }
 
-    @functools.cached_property
-    def _names_of_others(self) -> dict[type[Element], dict[str, str]]:
-        """Per kind, the ids that are at the same time the name of another element of the kind."""
+    @functools.cache  # noqa: B019 - lives as long as the resolution
+    def _names_of_others(self, kind: type[Element]) -> dict[str, str]:
+        """The ids of a kind that are at the same time the name of another element of it."""
+        rows = self.rows[kind]
+        both = rows.position.keys() & set(rows.names)
         return {
-            kind: {
-                name: rows.ids[row]
-                for row, name in enumerate(rows.names)
-                if name and name in rows.position and name != rows.ids[row]
-            }
-            for kind, rows in self.rows.items()
+            name: rows.ids[row]
+            for row, name in enumerate(rows.names if both else ())
+            if name is not None and name in both and name != rows.ids[row]
         }
 
     def resolve(self) -> list[Problem]:
@@ -175,7 +182,7 @@ class _References:
         position = target.position if target else {}
         wanted = rows.values(field)
         found = [position.get(ref, -1) for ref in wanted]
-        others = self._names_of_others.get(kind)
+        others = self._names_of_others(kind) if target else {}
         for row, ref in enumerate(wanted):
             if found[row] < 0 and ref is not None:
                 found[row] = self._named(rows, row, field, ref, (kind,))[1]
@@ -411,7 +418,7 @@ def _vector_groups(rows: Rows, secondaries: int) -> list[Problem]:
             f"has the vector_group “{shorten(group)}”; one reads {_EXAMPLE[secondaries]}",
         )
         for row, group in enumerate(rows.values("vector_group"))
-        if group is not None and len(clock_numbers(group) or ()) != secondaries
+        if present(group) is not ABSENT and len(clock_numbers(group) or ()) != secondaries
     ]  # fmt: skip
 
 

@@ -13,8 +13,7 @@ def answer_request(
 ) -> tuple[int, str, bytes]:
     """Answer a request body: (status, media type, body), in the spelling in which it was asked."""
     try:
-        plain = documented.parse(body)
-        settings, network = documented.decode(body, plain, library)
+        settings, network = documented.decode(body, library)
         answer = STUDIES[settings.name].run(network, settings, engines)
         return 200, documented.MEDIA_TYPE, documented.encode(network, answer)
     except ProblemError as error:

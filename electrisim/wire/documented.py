@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+import json
+import operator
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import orjson
 
 from electrisim.elements import KINDS, Element, kind_named, nearest_kind
 from electrisim.fields import read
@@ -25,34 +28,93 @@ Library = Mapping[str, Mapping[str, Mapping[str, Any]]]
 # -- decoding --------------------------------------------------------------------------------------
 
 
+def decode(body: bytes, library: Library) -> tuple[Settings, Network]:
+    """A study's settings and its network from a request body.
+
+    Well-formed bodies go straight into the catalogue's records. Where that refuses, or where a
+    spelling is looser (numbers as text, flat parameters, other words for a kind, standard types),
+    a second pass over the plain values reads it, or finds every fault.
+
+    library  standard types: table → name → parameters
+    Raises ProblemError with every fault of the request.
+    """
+    found = _decode_strict(body)
+    if found is None:
+        return _decode_plain(body, parse(body), library)
+    settings, entries = found
+    return settings, Network(entries, settings.frequency)
+
+
+def _strict_entry(kind: type[Element]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
+        f"{kind.__name__}Entry",
+        [("parameters", kind), ("name", str | None, None)],
+        tag_field="typ",
+        tag=kind.typ,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+
+
+_AnyEntry = functools.reduce(operator.or_, map(_strict_entry, KINDS))
+_StrictRequest = msgspec.defstruct(
+    "Request",
+    [
+        ("simulationType", str),
+        ("elements", dict[str, _AnyEntry]),  # type: ignore[valid-type]
+        ("settings", msgspec.Raw, msgspec.Raw(b"{}")),
+    ],
+    forbid_unknown_fields=True,
+)
+_STRICT_REQUEST: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_StrictRequest)
+_STRICT_SETTINGS = {name: msgspec.json.Decoder(study.Settings) for name, study in STUDIES.items()}
+
+#: Bodies that a person may have written; in larger ones only repeated elements are looked for.
+_HANDWRITTEN_BYTES = 64 * 1024
+
+
+def _decode_strict(
+    body: bytes,
+) -> tuple[Settings, list[tuple[str, str | None, Element]]] | None:
+    """What msgspec reads at once; None where the second pass has to look."""
+    try:
+        request = _STRICT_REQUEST.decode(body)
+        settings = _STRICT_SETTINGS[request.simulationType].decode(request.settings)
+    except (msgspec.DecodeError, KeyError, RecursionError):
+        return None
+    elements = request.elements
+    repeated = body.count(b'"typ"') != len(elements) or len(body) <= _HANDWRITTEN_BYTES
+    if repeated and _repeated_keys(body):
+        return None
+    names = [entry.name for entry in elements.values()]
+    records = [entry.parameters for entry in elements.values()]
+    if any(record.std_type is not None for record in records if record.from_std_type):
+        return None
+    return settings, list(zip(elements, names, records, strict=True))
+
+
 def parse(body: bytes) -> Any:
     """JSON to plain values; raises ProblemError (400) for what is not JSON or nested too deep."""
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise _malformed(f"The body is not JSON: {shorten(str(error), 200)}.") from error
+        raise malformed(f"The body is not JSON: {shorten(str(error), 200)}.") from error
     except RecursionError as error:
-        raise _malformed("The body is nested too deep.") from error
+        raise malformed("The body is nested too deep.") from error
 
 
-def _malformed(message: str) -> ProblemError:
+def malformed(message: str) -> ProblemError:
+    """A body that is no request in any spelling."""
     return ProblemError([Problem(kind="malformed", message=message)], status=400, kind="malformed")
 
 
-def decode(body: bytes, plain: Any, library: Library) -> tuple[Settings, Network]:
-    """A study's settings and its network from a request body.
-
-    library  standard types: table → name → parameters
-    Raises ProblemError with every fault of the request.
-    """
+def _decode_plain(body: bytes, plain: Any, library: Library) -> tuple[Settings, Network]:
     if not isinstance(plain, dict):
-        raise _malformed(
-            "The body must be a JSON object with simulationType, elements and settings."
-        )
+        raise malformed("The body must be a JSON object with simulationType, elements, settings.")
     problems: list[Problem] = []
     settings = _settings(plain, problems)
     entries = _entries(plain.get("elements"), library, problems)
-    problems += _repeated_keys(body, plain)
+    problems += _repeated_keys(body)
     problems += [
         Problem(
             kind="unknown-key",
@@ -62,10 +124,9 @@ def decode(body: bytes, plain: Any, library: Library) -> tuple[Settings, Network
         for key in plain
         if key not in _KEYS
     ]
-    frequency_hz = settings.frequency if settings else 50.0
     network = None
     try:
-        network = Network(entries, frequency_hz)
+        network = Network(entries, settings.frequency if settings else 50.0)
     except ProblemError as error:
         # Elements that could not be read are missing here; what refers to them is not to blame.
         unread = _ids(plain) - {entry.id for entry in entries}
@@ -76,6 +137,51 @@ def decode(body: bytes, plain: Any, library: Library) -> tuple[Settings, Network
 
 
 _KEYS = ("simulationType", "elements", "settings")
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys came more than once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated: set[str] = set()
+        if len(self) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = {key for key, count in counts.items() if count > 1}
+
+
+def _repeated_keys(body: bytes) -> list[Problem]:
+    """Keys that stand twice in one object: JSON keeps one of the two values and loses the other."""
+    plain = json.loads(body, object_pairs_hook=_Object)
+    if not isinstance(plain, _Object):
+        return []
+    problems = [_repeated(key, None, None) for key in plain.repeated]
+    elements = plain.get("elements")
+    if isinstance(elements, _Object):
+        problems += [
+            Problem(
+                kind="duplicate-id",
+                message=f"Two elements have the id “{shorten(id_)}”.",
+                element=id_,
+            )
+            for id_ in sorted(elements.repeated)
+        ]
+        for id_, element in elements.items():
+            for record in (
+                (element, element.get("parameters")) if isinstance(element, _Object) else ()
+            ):
+                if isinstance(record, _Object):
+                    problems += [
+                        _repeated(key, id_, element.get("name")) for key in record.repeated
+                    ]
+    return problems
+
+
+def _repeated(key: str, id_: str | None, name: Any) -> Problem:
+    label = name if isinstance(name, str) else None
+    where = f" of element “{shorten(label or id_ or '')}”" if id_ is not None else ""
+    message = f"The key “{shorten(key)}”{where} stands twice."
+    return Problem(kind="given-twice", message=message, element=id_, name=label, field=key)
 
 
 def _ids(plain: Mapping[str, Any]) -> set[str]:
@@ -228,16 +334,12 @@ def _with_std_type(
     }
 
 
-def _repeated_keys(body: bytes, plain: Mapping[str, Any]) -> Iterator[Problem]:
-    return iter(())
-
-
 # -- encoding --------------------------------------------------------------------------------------
 
 
 def encode(network: Network, answer: Answer) -> bytes:
-    """An answer as strict JSON."""
-    return orjson.dumps(
+    """An answer as strict JSON: numbers in full precision, null where there is none."""
+    return msgspec.json.encode(
         {
             "success": True,
             "results": _records(network, answer),
@@ -245,33 +347,39 @@ def encode(network: Network, answer: Answer) -> bytes:
             "iterations": answer.iterations,
             **answer.beside,
             "warnings": answer.warnings,
-            "certificate": msgspec.structs.asdict(answer.certificate)
-            if answer.certificate
-            else None,
+            "certificate": answer.certificate,
             "engine": answer.engine,
-        },
-        default=msgspec.to_builtins,
+        }
     )
 
 
-def _records(network: Network, answer: Answer) -> dict[str, list[dict[str, Any]]]:
+def _records(network: Network, answer: Answer) -> dict[str, list[Any]]:
     """One list per result key, one record per element, in the request's order."""
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, list[Any]] = {}
     for kind in KINDS:
         if kind not in network.kinds:
             continue
         rows = network.rows(kind)
         columns = answer.tables.get(kind, {})
-        keys = ("id", "name", *columns)
-        values = [rows.ids, rows.names, *(column.tolist() for column in columns.values())]
-        records = [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)]
-        results.setdefault(kind.key, []).extend(records)
+        record = _record(("id", "name", *columns))
+        values = (column.tolist() for column in columns.values())
+        records = list(map(record, rows.ids, rows.names, *values))
+        if kind.key in results:  # two kinds share a list: shunts and shunt reactors
+            place = {id_: at for at, id_ in enumerate(network.order)}
+            records = sorted(results[kind.key] + records, key=lambda r: place[getattr(r, "id")])
+        results[kind.key] = records
     return results
+
+
+@functools.cache
+def _record(keys: tuple[str, ...]) -> type[msgspec.Struct]:
+    """A record of a result list; a struct is made and written several times faster than a dict."""
+    return msgspec.defstruct("Record", [(key, Any) for key in keys], gc=False)
 
 
 def encode_problem(error: ProblemError) -> bytes:
     """A ProblemError as application/problem+json (RFC 9457)."""
-    return orjson.dumps(
+    return msgspec.json.encode(
         {
             "type": f"about:blank#{error.kind}",
             "title": error.kind,
@@ -279,8 +387,7 @@ def encode_problem(error: ProblemError) -> bytes:
             "detail": error.sentence,
             "success": False,
             "error": error.sentence,
-            "errors": [msgspec.to_builtins(problem) for problem in error.problems],
+            "errors": error.problems,
             **error.extra,
-        },
-        default=msgspec.to_builtins,
+        }
     )
