@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from flask import Flask
 
 from electrisim.engine import Engines
-from electrisim.web.api import blueprint
+from electrisim.web import api, edge, health
+from electrisim.web.configuration import from_environment
 from pandapower_electrisim import Pandapower
 
 
-def create_app() -> Flask:
-    """The application with both engines: the one place that names them."""
+def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
+    """The application with its engines: the one place that names them."""
     pandapower = Pandapower()
     engines = Engines(pandapower)
-    app = Flask(__name__)
-    app.register_blueprint(blueprint(engines, pandapower.standard_types))
+    app = Flask(__name__, static_folder=None)
+    app.extensions["engines"] = engines
+    edge.configure(app, from_environment(environ))
+    app.register_blueprint(api.blueprint(engines, pandapower.standard_types))
+    app.register_blueprint(health.blueprint(engines))
     return app
 
 
 app = create_app()
 
 if __name__ == "__main__":
-    app.run(host=os.environ.get("HOST", "127.0.0.1"), port=int(os.environ.get("PORT", "5000")))
+    app.run(host=os.environ.get("HOST") or "127.0.0.1", port=int(os.environ.get("PORT") or "5000"))

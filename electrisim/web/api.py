@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+import msgspec
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import UnsupportedMediaType
 
 from electrisim.engine import Engines
-from electrisim.problems import ProblemError
 from electrisim.wire import answer_request
-from electrisim.wire.documented import PROBLEM_TYPE, encode_problem
+from electrisim.wire.documented import Library
 
 GREETING = "Please send data to backend"
 
 
-def blueprint(engines: Engines, library: Mapping[str, Any]) -> Blueprint:
+def blueprint(engines: Engines, library: Library) -> Blueprint:
     """The routes of the stateless API over these engines.
 
     library  standard types: table → name → parameters
@@ -28,16 +26,25 @@ def blueprint(engines: Engines, library: Mapping[str, Any]) -> Blueprint:
 
     @api.post("/")
     def study() -> Response:
-        status, media_type, body = answer_request(request.get_data(cache=False), engines, library)
-        return Response(body, status=status, content_type=media_type)
-
-    @api.get("/healthz")
-    def healthz() -> Response:
-        return Response("ok", mimetype="text/plain")
+        body = request.get_data(cache=False)
+        if request.content_encoding or not (_says_json(request.mimetype) or _is_json(body)):
+            raise UnsupportedMediaType
+        status, media_type, answer = answer_request(body, engines, library)
+        return Response(answer, status=status, content_type=media_type)
 
     return api
 
 
-def problem_response(error: ProblemError) -> Response:
-    """A ProblemError as it leaves the server."""
-    return Response(encode_problem(error), status=error.status, content_type=PROBLEM_TYPE)
+def _says_json(mimetype: str) -> bool:
+    return not mimetype or mimetype == "application/json" or mimetype.endswith("+json")
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether a body of another media type is JSON all the same, as curl's default sends it."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    except RecursionError:
+        return True
+    return True
