@@ -130,6 +130,71 @@ def unit_of(column: str) -> str:
     return UNITS.get(last, "1")
 
 
+#: What the first word of a column's name stands for.
+QUANTITIES: Mapping[str, str] = MappingProxyType(
+    {
+        "p": "active power",
+        "q": "reactive power",
+        "i": "current",
+        "vm": "voltage magnitude",
+        "va": "voltage angle",
+        "x": "reactance",
+        "loading": "loading, of the rating",
+        "unbalance": "negative-sequence voltage, of the positive-sequence one",
+        "thyristor": "firing angle of the thyristors",
+    }
+)
+
+#: What the words between quantity and unit stand for.
+PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "a": "phase a",
+        "b": "phase b",
+        "c": "phase c",
+        "n": "neutral conductor",
+        "from": "from end",
+        "to": "to end",
+        "hv": "high-voltage side",
+        "mv": "medium-voltage side",
+        "lv": "low-voltage side",
+        "internal": "inner node",
+        "dc": "DC side",
+    }
+)
+
+_POLE = {"_p": "plus pole", "_m": "minus pole"}
+
+
+def meaning_of(kind: type[Element], column: str, model: str = "balanced") -> str:
+    """What a result column of a kind tells, its sign included.
+
+    model  "balanced" or "unbalanced", as the study's settings have it
+    """
+    pole = _POLE.get(column[-2:], "")
+    quantity, *words = column.removesuffix(column[-2:] if pole else "").split("_")
+    lost = quantity in ("pl", "ql") or "l" in words
+    where = [*(PLACES[word] for word in words if word in PLACES), *([pole] if pole else [])]
+    if kind is e.Bus and model == "unbalanced" and column in ("vm_pu", "va_degree"):
+        where = ["positive sequence"]
+    parts = [QUANTITIES[quantity.removesuffix("l") if lost else quantity], *where]
+    if quantity[0] in "pq":
+        parts.append("lost in the element" if lost else _sign_of(kind))
+    if quantity == "i" and len(kind.ports) > 1 and not {*words} & {*_ENDS_OF_BRANCHES}:
+        parts.append("the largest of its ends")
+    return ", ".join(parts)
+
+
+_ENDS_OF_BRANCHES = ("from", "to", "hv", "mv", "lv")
+
+
+def _sign_of(kind: type[Element]) -> str:
+    if kind in (e.Bus, e.DCBus):
+        return "drawn by its elements positive: negative where only a source is"
+    if len(kind.ports) > 1:
+        return "into the element positive"
+    return "delivered positive" if kind.ports[0].sign < 0 else "consumed positive"
+
+
 class Losses(msgspec.Struct, frozen=True):
     """What the branches consume in all."""
 
