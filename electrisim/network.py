@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
@@ -44,13 +44,17 @@ class Rows:
     """
 
     def __init__(
-        self, kind: type[Element], entries: Sequence[tuple[str, str | None, Element]]
+        self,
+        kind: type[Element],
+        ids: Sequence[str] = (),
+        names: Sequence[str | None] = (),
+        elements: Sequence[Any] = (),
     ) -> None:
         self.kind = kind
-        self.ids = [id_ for id_, _, _ in entries]
-        self.names = [name for _, name, _ in entries]
-        self.elements: list[Any] = [element for _, _, element in entries]
-        self.position = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        self.ids = ids
+        self.names = names
+        self.elements = elements
+        self.position = dict(zip(ids, range(len(ids)), strict=True))
         self.at: dict[str, Array] = {}
         self._columns: dict[str, Array] = {}
 
@@ -92,14 +96,20 @@ class Network:
     def __init__(
         self, entries: Iterable[tuple[str, str | None, Element]], frequency_hz: float = 50.0
     ) -> None:
-        by_kind: dict[type[Element], list[tuple[str, str | None, Element]]] = defaultdict(list)
         self.order: list[str] = []
-        for entry in entries:
-            by_kind[type(entry[2])].append(entry)
-            self.order.append(entry[0])
         self.frequency_hz = frequency_hz
         self.warnings: list[str] = []
-        self._rows = {kind: Rows(kind, of_kind) for kind, of_kind in by_kind.items()}
+        grouped: dict[type[Element], tuple[list[Any], ...]] = {}
+        for id_, name, element in entries:
+            kind = type(element)
+            if kind not in grouped:
+                grouped[kind] = ([], [], [])
+            ids, names, elements = grouped[kind]
+            ids.append(id_)
+            names.append(name)
+            elements.append(element)
+            self.order.append(id_)
+        self._rows = {kind: Rows(kind, *columns) for kind, columns in grouped.items()}
         problems = _References(self).resolve()
         for rows in self._rows.values():
             check = _CHECKS.get(rows.kind)
@@ -116,7 +126,7 @@ class Network:
 
     def rows(self, kind: type[Element]) -> Rows:
         """The elements of a kind; empty where the network has none."""
-        return self._rows.get(kind) or Rows(kind, ())
+        return self._rows.get(kind) or Rows(kind)
 
     @functools.cached_property
     def ids(self) -> Mapping[str, tuple[type[Element], int]]:

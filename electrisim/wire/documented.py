@@ -6,14 +6,14 @@ import functools
 import json
 import operator
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from electrisim.elements import KINDS, Element, kind_named, nearest_kind
 from electrisim.fields import read
-from electrisim.network import Entry, Network, told
+from electrisim.network import Array, Entry, Network, Rows, told
 from electrisim.problems import Problem, ProblemError, nearest, shorten
 from electrisim.results import Answer
 from electrisim.settings import Settings
@@ -75,7 +75,7 @@ _HANDWRITTEN_BYTES = 64 * 1024
 
 def _decode_strict(
     body: bytes,
-) -> tuple[Settings, list[tuple[str, str | None, Element]]] | None:
+) -> tuple[Settings, Iterator[tuple[str, str | None, Element]]] | None:
     """What msgspec reads at once; None where the second pass has to look."""
     try:
         request = _STRICT_REQUEST.decode(body)
@@ -83,14 +83,10 @@ def _decode_strict(
     except (msgspec.DecodeError, KeyError, RecursionError):
         return None
     elements = request.elements
-    repeated = body.count(b'"typ"') != len(elements) or len(body) <= _HANDWRITTEN_BYTES
-    if repeated and _repeated_keys(body):
+    repeated = body.count(b'"parameters"') != len(elements) or len(body) <= _HANDWRITTEN_BYTES
+    if (repeated and _repeated_keys(body)) or b'"std_type"' in body:
         return None
-    names = [entry.name for entry in elements.values()]
-    records = [entry.parameters for entry in elements.values()]
-    if any(record.std_type is not None for record in records if record.from_std_type):
-        return None
-    return settings, list(zip(elements, names, records, strict=True))
+    return settings, ((id_, entry.name, entry.parameters) for id_, entry in elements.items())
 
 
 def parse(body: bytes) -> Any:
@@ -342,7 +338,7 @@ def encode(network: Network, answer: Answer) -> bytes:
     return msgspec.json.encode(
         {
             "success": True,
-            "results": _records(network, answer),
+            "results": {key: _list(parts, network) for key, parts in _by_key(network, answer)},
             "convergence": True,
             "iterations": answer.iterations,
             **answer.beside,
@@ -353,22 +349,46 @@ def encode(network: Network, answer: Answer) -> bytes:
     )
 
 
-def _records(network: Network, answer: Answer) -> dict[str, list[Any]]:
-    """One list per result key, one record per element, in the request's order."""
-    results: dict[str, list[Any]] = {}
+_Part = tuple[Rows, Mapping[str, Array]]
+
+
+def _by_key(network: Network, answer: Answer) -> Iterator[tuple[str, list[_Part]]]:
+    """The result lists by their keys; shunts and shunt reactors share one."""
+    parts: dict[str, list[_Part]] = {}
     for kind in KINDS:
-        if kind not in network.kinds:
-            continue
-        rows = network.rows(kind)
-        columns = answer.tables.get(kind, {})
-        record = _record(("id", "name", *columns))
-        values = (column.tolist() for column in columns.values())
-        records = list(map(record, rows.ids, rows.names, *values))
-        if kind.key in results:  # two kinds share a list: shunts and shunt reactors
-            place = {id_: at for at, id_ in enumerate(network.order)}
-            records = sorted(results[kind.key] + records, key=lambda r: place[getattr(r, "id")])
-        results[kind.key] = records
-    return results
+        if kind in network.kinds:
+            part = (network.rows(kind), answer.tables.get(kind, {}))
+            parts.setdefault(kind.key, []).append(part)
+    yield from parts.items()
+
+
+def _list(parts: list[_Part], network: Network) -> msgspec.Raw:
+    """One JSON record per element, in the request's order."""
+    if len(parts) == 1:
+        return msgspec.Raw(b"[" + b",".join(_chunks(*parts[0])) + b"]")
+    place = {id_: at for at, id_ in enumerate(network.order)}
+    pairs = [
+        pair
+        for rows, columns in parts
+        for pair in zip(rows.ids, _records(rows, columns, slice(None)), strict=True)
+    ]
+    pairs.sort(key=lambda pair: place[pair[0]])
+    return msgspec.Raw(msgspec.json.encode([record for _, record in pairs]))
+
+
+#: Records made at once: few enough that their memory is used again while it is still in the cache.
+_CHUNK = 512
+
+
+def _chunks(rows: Rows, columns: Mapping[str, Array]) -> Iterator[bytes]:
+    for start in range(0, len(rows), _CHUNK):
+        yield msgspec.json.encode(_records(rows, columns, slice(start, start + _CHUNK)))[1:-1]
+
+
+def _records(rows: Rows, columns: Mapping[str, Array], part: slice) -> list[msgspec.Struct]:
+    record = _record(("id", "name", *columns))
+    values = (column[part].tolist() for column in columns.values())
+    return list(map(record, rows.ids[part], rows.names[part], *values))
 
 
 @functools.cache
