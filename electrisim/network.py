@@ -191,13 +191,16 @@ class _References:
         target = self.rows.get(kind)
         position = target.position if target else {}
         wanted = rows.values(field)
-        found = [position.get(ref, -1) for ref in wanted]
+        try:
+            found = list(map(position.__getitem__, wanted))
+        except KeyError:
+            found = [position.get(ref, -1) for ref in wanted]
+            for row, ref in enumerate(wanted):
+                if found[row] < 0 and ref is not None:
+                    found[row] = self._named(rows, row, field, ref, (kind,))[1]
         others = self._names_of_others(kind) if target else {}
-        for row, ref in enumerate(wanted):
-            if found[row] < 0 and ref is not None:
-                found[row] = self._named(rows, row, field, ref, (kind,))[1]
-            elif others and ref in others:
-                self._warn_of_name(kind, ref, others[ref])
+        for ref in others.keys() & set(wanted) if others else ():
+            self._warn_of_name(kind, ref, others[ref])
         rows.at[field] = np.array(found, dtype=np.int64)
 
     def _resolve_switches(self, rows: Rows) -> None:
@@ -294,18 +297,17 @@ def fault(rows: Rows, row: int, field: str | None, kind: str, text: str, hint: s
 
 
 def _needs_std_type(rows: Rows) -> list[Problem]:
-    return [
-        fault(
-            rows,
-            row,
-            name,
-            "missing-parameter",
-            f"needs {name} (or a std_type): {FIELDS[rows.kind][name].meaning}".rstrip("."),
-        )
-        for name in rows.kind.from_std_type
-        for row, value in enumerate(rows.values(name))
-        if value is None
-    ]
+    problems = []
+    for name in rows.kind.from_std_type:
+        values = rows.values(name)
+        if None in values:
+            text = f"needs {name} (or a std_type): {FIELDS[rows.kind][name].meaning.rstrip('.')}"
+            problems += [
+                fault(rows, row, name, "missing-parameter", text)
+                for row, value in enumerate(values)
+                if value is None
+            ]
+    return problems
 
 
 def _no_loop(rows: Rows, one: str, other: str) -> list[Problem]:
@@ -435,8 +437,10 @@ def _vector_groups(rows: Rows, secondaries: int) -> list[Problem]:
 def _contradicting_shifts(rows: Rows) -> list[str]:
     warnings = []
     for row, transformer in enumerate(rows.elements):
+        if transformer.vector_group is None or transformer.shift_degree is None:
+            continue
         clock = (clock_numbers(transformer.vector_group) or [None])[0]
-        if clock is None or transformer.shift_degree is None:
+        if clock is None:
             continue
         if (transformer.shift_degree - 30 * clock) % 360:
             warnings.append(
