@@ -223,6 +223,10 @@ def _told(value: Any) -> str:
     return f"“{shorten(value)}”"
 
 
+#: How many unknown fields of one record are compared with the known ones, and how many are told.
+_HINTED, _TOLD = 20, 100
+
+
 def read(
     record: type[Record], plain: Mapping[str, Any], what: str, place: str = "parameter"
 ) -> tuple[Record | None, list[Problem]]:
@@ -236,11 +240,14 @@ def read(
     problems: list[Problem] = []
     for name, value in plain.items():
         field = fields.get(name)
+        if field is None and len(problems) >= _TOLD:
+            break
         if field is None:
+            hint = nearest(name, fields) if len(problems) < _HINTED else ""
             problems.append(
                 Problem(
                     kind=f"unknown-{place}",
-                    message=f"{what} has no {place} “{shorten(name)}”.{nearest(name, fields)}",
+                    message=f"{what} has no {place} “{shorten(name)}”.{hint}",
                     field=shorten(name, 200),
                 )
             )

@@ -7,6 +7,7 @@ column; nothing edits it afterwards.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -145,6 +146,10 @@ class Network:
         return self.rows(kind).label(row)
 
 
+#: How many dangling references are compared with how many ids: the search is slow.
+_HINTED, _COMPARED = 50, 2000
+
+
 class _References:
     """Turns references (ids or unique names) into rows and collects what does not fit."""
 
@@ -245,13 +250,11 @@ class _References:
                 f"refers by {field} to the name “{shorten(ref)}”, which several bear; use an id",
             )  # fmt: skip
             return None, -1
-        known = [id_ for kind in kinds if kind in self.rows for id_ in self.rows[kind].ids]
         elsewhere = next((k for k, other in self.rows.items() if ref in other.position), None)
-        hint = (
-            f" It is the id of a {elsewhere.typ.lower()}."
-            if elsewhere
-            else nearest(ref, known[:5000])
-        )
+        hint = f" It is the id of a {elsewhere.typ.lower()}." if elsewhere else ""
+        if not hint and len(self.problems) < _HINTED:
+            ids = (id_ for kind in kinds if kind in self.rows for id_ in self.rows[kind].ids)
+            hint = nearest(ref, itertools.islice(ids, _COMPARED))
         kind_word = f"unknown-{what.replace(' ', '-')}" if len(kinds) == 1 else "unknown-element"
         self._fault(
             rows, row, field, kind_word,

@@ -7,8 +7,9 @@ values at the edge (`electrisim.wire`), so a new kind of problem needs no change
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -74,6 +75,102 @@ class NotConvergedError(ProblemError):
         listed = [Problem(kind="not-converged", message=message), *problems]
         extra = {"diagnosis": list(diagnosis), **evidence}
         super().__init__(listed, kind="not-converged", extra=extra)
+
+
+class ErrorKind(NamedTuple):
+    """A kind of a whole error: its HTTP status, its title, and when it comes."""
+
+    status: int
+    title: str
+    when: str
+
+
+#: The kinds of whole errors.
+ERRORS: Mapping[str, ErrorKind] = MappingProxyType(
+    {
+        "malformed": ErrorKind(
+            400, "Not a request", "The body is not JSON, not an object, or nested too deep."
+        ),
+        "not-found": ErrorKind(404, "Not found", "There is nothing at the address."),
+        "method-not-allowed": ErrorKind(
+            405,
+            "Method not allowed",
+            "The address does not take the method; `Allow` lists what it takes.",
+        ),
+        "too-large": ErrorKind(
+            413, "Too large", "The body is larger than the server takes (`MAX_CONTENT_LENGTH`)."
+        ),
+        "unsupported-media-type": ErrorKind(
+            415,
+            "Not JSON",
+            "The body is not JSON, nor said to be; or it is compressed.",
+        ),
+        "invalid": ErrorKind(
+            422,
+            "The request is wrong",
+            "Something in the graph or the settings is wrong; `errors` has every fault.",
+        ),
+        "unsupported": ErrorKind(
+            422,
+            "The engine cannot do this",
+            "The engine cannot represent something; `errors` names it, and who can.",
+        ),
+        "not-converged": ErrorKind(
+            422,
+            "No solution",
+            "No solution, or none that certifies; `diagnosis` has the likely causes.",
+        ),
+        "defect": ErrorKind(
+            500,
+            "A defect of the server",
+            "The server failed. `id` is what to quote in a report; the log has the rest.",
+        ),
+        "not-ready": ErrorKind(
+            503, "Not ready", "`/readyz`: an engine does not solve a network of two buses."
+        ),
+        "overloaded": ErrorKind(
+            503,
+            "Overloaded",
+            "All engines were busy for too long; `Retry-After` says when to ask again.",
+        ),
+    }
+)
+
+#: The kinds of single problems.
+KINDS: Mapping[str, str] = MappingProxyType({
+    "unknown-study": "`simulationType` is missing or names no study.",
+    "unknown-key": "The request has a key beside `simulationType`, `elements` and `settings`.",
+    "unknown-typ": "The element has no `typ`, or one that names no kind.",
+    "unknown-parameter": "The kind has no such parameter.",
+    "unknown-setting": "The study has no such setting.",
+    "unknown-value": "The value is none of those that can be chosen.",
+    "unknown-std-type": "pandapower's library has no such standard type.",
+    "unknown-bus": "A reference to a bus that the network does not have.",
+    "unknown-dc-bus": "A reference to a DC bus that the network does not have.",
+    "unknown-transformer": "A reference to a transformer that the network does not have.",
+    "unknown-element": "A switch's reference to an element that the network does not have.",
+    "ambiguous-name": "A reference by a name that several elements bear.",
+    "missing-parameter": "A parameter that must be given is absent.",
+    "missing-setting": "A setting that must be given is absent.",
+    "not-an-object": "Something that must be a JSON object is none.",
+    "not-a-number": "A number was expected.",
+    "not-finite": "NaN or infinity, which nothing means.",
+    "not-an-integer": "A whole number was expected.",
+    "not-a-flag": "true or false was expected.",
+    "not-a-text": "A text was expected.",
+    "not-a-curve": "Points [x, y] with x rising were expected.",
+    "not-taken": "A table of a whole pandapower net, which this API does not take.",
+    "out-of-bounds": "The number is outside its range.",
+    "too-many-faults": "Reading stopped after a thousand faults; there may be more.",
+    "no-elements": "The request has no elements.",
+    "no-bus": "The network has no bus.",
+    "duplicate-id": "Two elements have one id.",
+    "given-twice": "A key stands twice, or a parameter both nested and flat.",
+    "contradiction": "Two parameters contradict each other.",
+    "loop": "A branch starts and ends at one bus.",
+    "no-impedance": "A branch without impedance; a switch joins buses.",
+    "not-connected": "A switch at a bus where its element does not end.",
+})  # fmt: skip
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -310,3 +310,16 @@ def test_both_ways_of_reading_a_record_agree(drawn):
     slow, problems = read(kind, json.loads(json.dumps(parameters)), "It")
     assert problems == []
     assert slow == fast
+
+
+def test_a_million_faults_end_soon():
+    """Every fault costs the search for what was meant, so reading stops after a thousand."""
+    loads = {f"x{i}": {"typ": "Load", "parameters": {"bas": "b2"}} for i in range(20_000)}
+    problems = refused(two_buses(**loads))
+    assert ("too-many-faults", None, None) in problems
+    assert len(problems) < 1100
+
+
+def test_many_dangling_references_are_all_told():
+    loads = {f"x{i}": {"typ": "Load", "parameters": {"bus": "bb", "p_mw": 1}} for i in range(3000)}
+    assert len(refused(two_buses(**loads))) == 3000

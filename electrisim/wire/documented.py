@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from electrisim.elements import KINDS, Element, kind_named, nearest_kind
-from electrisim.fields import read
+from electrisim.elements import FIELDS, KINDS, Element, kind_named, nearest_kind
+from electrisim.fields import ABSENT, present, read
 from electrisim.network import Array, Entry, Network, Rows, told
-from electrisim.problems import Problem, ProblemError, nearest, shorten
+from electrisim.problems import ERRORS, Problem, ProblemError, nearest, shorten
 from electrisim.results import Answer
 from electrisim.settings import Settings
 from electrisim.studies import STUDIES
@@ -236,8 +236,20 @@ def _entries(elements: Any, library: Library, problems: list[Problem]) -> list[E
             )
         )
         return []
-    found = (_entry(id_, element, library, problems) for id_, element in elements.items())
-    return [entry for entry in found if entry]
+    entries = []
+    for id_, element in elements.items():
+        entry = _entry(id_, element, library, problems)
+        if entry:
+            entries.append(entry)
+        if len(problems) > _ENOUGH_FAULTS:
+            message = f"Reading stopped after {_ENOUGH_FAULTS} faults; there may be more."
+            problems.append(Problem(kind="too-many-faults", message=message))
+            break
+    return entries
+
+
+#: Nobody mends more at once, and every fault costs the search for what was meant.
+_ENOUGH_FAULTS = 1000
 
 
 def _entry(id_: str, element: Any, library: Library, problems: list[Problem]) -> Entry | None:
@@ -324,10 +336,10 @@ def _with_std_type(
             )
         )
         return parameters
-    return {
-        **types[std_type],
-        **{name: value for name, value in parameters.items() if value not in (None, "")},
-    }
+    given = {name: value for name, value in parameters.items() if present(value) is not ABSENT}
+    # The library also tells what no calculation needs, such as a cross-section.
+    fields = FIELDS[kind]
+    return {name: value for name, value in types[std_type].items() if name in fields} | given
 
 
 # -- encoding --------------------------------------------------------------------------------------
@@ -401,8 +413,8 @@ def encode_problem(error: ProblemError) -> bytes:
     """A ProblemError as application/problem+json (RFC 9457)."""
     return msgspec.json.encode(
         {
-            "type": f"about:blank#{error.kind}",
-            "title": error.kind,
+            "type": f"/docs#{error.kind}",
+            "title": ERRORS[error.kind].title if error.kind in ERRORS else error.kind,
             "status": error.status,
             "detail": error.sentence,
             "success": False,
