@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from flask import Flask
 
 from electrisim.engine import Engines
-from electrisim.web import api, edge, health
+from electrisim.web import api, documentation, edge, health
 from electrisim.web.configuration import from_environment
 from pandapower_electrisim import Pandapower
 
@@ -22,6 +23,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     edge.configure(app, from_environment(environ))
     app.register_blueprint(api.blueprint(engines, pandapower.standard_types))
     app.register_blueprint(health.blueprint(engines))
+    app.register_blueprint(documentation.blueprint(engines, Path(app.root_path)))
     return app
 
 

@@ -9,3 +9,5 @@ results, completion, balance, certificate
 wire/                the two spellings
 web/                 the routes
 """
+
+__version__ = "0.1.0"

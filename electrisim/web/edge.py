@@ -98,6 +98,8 @@ def _finish(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-ID"] = g.request_id
+    if response.status_code in (429, 503):
+        response.headers.setdefault("Retry-After", "5")
     response.vary.add("Origin")
     current_app.logger.log(
         logging.DEBUG if request.path in HEALTH else logging.INFO,

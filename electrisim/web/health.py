@@ -15,7 +15,6 @@ from electrisim.engine import Engines
 from electrisim.network import Entry, Network
 from electrisim.problems import Problem, ProblemError
 from electrisim.studies import STUDIES
-from electrisim.web.edge import problem_response
 
 LIFETIME_S = 30.0
 
@@ -31,13 +30,7 @@ def blueprint(engines: Engines, clock_s: Callable[[], float] = time.monotonic) -
 
     @health.get("/readyz")
     def readyz() -> Response:
-        try:
-            versions = readiness.versions()
-        except ProblemError as error:
-            response = problem_response(error)
-            response.retry_after = 5
-            return response
-        body = orjson.dumps({"status": "ready", "engines": versions})
+        body = orjson.dumps({"status": "ready", "engines": readiness.versions()})
         return Response(body, mimetype="application/json")
 
     return health

@@ -1,0 +1,294 @@
+"""The reference pages, derived from the catalogue, the studies, the result columns and the engines.
+
+One list of pages is written two ways: as Markdown into docs/ and README.md (`script/docs`), and as
+HTML at /docs. In texts, backticks mark code; nothing else is markup.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.engine import Engines
+from electrisim.fields import Field, fields_of
+from electrisim.openapi import MODELS
+from electrisim.problems import ERRORS
+from electrisim.problems import KINDS as PROBLEMS
+from electrisim.results import meaning_of, unit_of
+from electrisim.settings import Settings
+from electrisim.studies import STUDIES, Study
+
+
+class Table(NamedTuple):
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+class Section(NamedTuple):
+    """A heading, a paragraph and a table."""
+
+    title: str
+    text: str
+    table: Table | None = None
+
+
+class Page(NamedTuple):
+    """A page: its file's name, its title, a paragraph, its sections."""
+
+    name: str
+    title: str
+    text: str
+    sections: list[Section]
+
+
+def pages(engines: Engines) -> list[Page]:
+    """All reference pages."""
+    return [_studies(), _elements(), _results(), _engines(engines), _errors()]
+
+
+# -- studies ---------------------------------------------------------------------------------------
+
+
+def _studies() -> Page:
+    return Page(
+        "studies",
+        "Studies and their settings",
+        "`simulationType` names the study. Settings are flat; an absent one has its default, an "
+        "unknown one is an error, and one that the engine does not know is refused.",
+        [_study(name, study) for name, study in STUDIES.items()],
+    )
+
+
+def studies() -> Table:
+    """One row per study, for the README."""
+    return Table(("`simulationType`", "study"), [(f"`{n}`", _about(s)) for n, s in STUDIES.items()])
+
+
+def _about(study: Study) -> str:
+    return inspect.cleandoc(inspect.getmodule(study.run).__doc__ or "").partition("\n\n")[0]
+
+
+def _study(name: str, study: Study) -> Section:
+    header = ("setting", "unit", "values", "default", "meaning")
+    common = fields_of(Settings)
+    own = [f for f in fields_of(study.Settings).values() if f.name not in common]
+    rows = [_field(field) for field in [*own, *common.values()]]
+    return Section(name, _about(study), Table(header, rows))
+
+
+# -- elements --------------------------------------------------------------------------------------
+
+
+def _elements() -> Page:
+    return Page(
+        "elements",
+        "Elements and their parameters",
+        "Names and units are pandapower's columns for the kind, whichever engine solves. A "
+        "parameter without default must be given; “–” is the default of one whose absence has a "
+        "meaning.",
+        [_kind(kind) for kind in KINDS],
+    )
+
+
+def _kind(kind: type[Element]) -> Section:
+    header = ("parameter", "unit", "values", "default", "meaning")
+    rows = [_field(field) for field in FIELDS[kind].values()]
+    text = f"{_says(kind)} Its results are in `{kind.key}`."
+    if kind.from_std_type:
+        needed = ", ".join(f"`{name}`" for name in kind.from_std_type)
+        text += f" Without `std_type`, these are needed: {needed}."
+    return Section(kind.typ, text, Table(header, rows))
+
+
+def kinds() -> Table:
+    """One row per kind of element, for the README."""
+    return Table(
+        ("`typ`", "what it is", "results in"),
+        [(f"`{kind.typ}`", _says(kind), f"`{kind.key}`") for kind in KINDS],
+    )
+
+
+def _says(kind: type[Element]) -> str:
+    return inspect.cleandoc(kind.__doc__ or "").replace("\n", " ")
+
+
+def _values(field: Field) -> str:
+    """What a field takes: its range, its choices, or what it refers to."""
+    if field.refers_to:
+        return f"id of a {' or '.join(field.refers_to)}"
+    if field.type == "choice":
+        return ", ".join(f"`{_spelled(choice)}`" for choice in field.choices)
+    bounds = (f"{_SIGNS[bound]} {limit:g}" for bound, limit in field.bounds.items())
+    return ", ".join([_TYPES[field.type], *bounds])
+
+
+_TYPES = {
+    "number": "number",
+    "integer": "whole number",
+    "flag": "`true`, `false`",
+    "word": "text",
+    "curve": "list of points `[x, y]`",
+    "nothing": "absent or `false`",
+}
+
+_SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+def _field(field: Field) -> tuple[str, ...]:
+    return (f"`{field.name}`", field.unit or "", _values(field), _default(field), field.meaning)
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "required"
+    return "–" if field.default is None else f"`{_spelled(field.default)}`"
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+def _results() -> Page:
+    return Page(
+        "results",
+        "Results",
+        "`results` has one list per kind, with a record per element in the request's order. Every "
+        "record has `id` and `name`; the other columns are pandapower's, with the same units and "
+        "signs on both engines. `null` means: out of service, without supply, or without meaning.",
+        [_columns(kind) for kind in KINDS],
+    )
+
+
+def _columns(kind: type[Element]) -> Section:
+    header = ("column", "unit", "balanced", "unbalanced", "meaning")
+    rows = []
+    for column in dict.fromkeys(c for tables in MODELS.values() for c in tables.get(kind, ())):
+        meanings = {
+            model: meaning_of(kind, column, model)
+            for model, tables in MODELS.items()
+            if column in tables.get(kind, ())
+        }
+        marks = ["✓" if model in meanings else "" for model in MODELS]
+        meaning = "; ".join(dict.fromkeys(meanings.values()))
+        rows.append((f"`{column}`", unit_of(column), *marks, meaning))
+    return Section(kind.typ, f"In `{kind.key}`.", Table(header, rows))
+
+
+# -- engines ---------------------------------------------------------------------------------------
+
+
+def _engines(engines: Engines) -> Page:
+    sections = [
+        Section(f"{model.capitalize()} models", _MODEL_TEXTS[model], _support(engines, model))
+        for model in MODELS
+    ]
+    return Page(
+        "engines",
+        "What each engine can represent",
+        "`derived`: the parameters are the engine's own. `translated`: a function of ours says "
+        "them in the engine's words. `–`: not represented; a request that has one is refused, and "
+        "every such element named.",
+        sections,
+    )
+
+
+_MODEL_TEXTS: Mapping[str, str] = {
+    "balanced": "One phase stands for three alike: `mode` `ac` and `dc`.",
+    "unbalanced": "Three phases, each with its own state: `mode` `unbalanced`.",
+}
+
+
+def _support(engines: Engines, model: str) -> Table:
+    header = ("kind", *(engine.name for engine in engines), "notes")
+    rows = []
+    for kind in KINDS:
+        support = {engine.name: engine.support[model][kind] for engine in engines}
+        states = ("–" if s.state == "unsupported" else s.state for s in support.values())
+        notes = (f"{name}: {s.note}" for name, s in support.items() if s.note)
+        rows.append((kind.typ, *states, " ".join(notes)))
+    return Table(header, rows)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def _errors() -> Page:
+    return Page(
+        "errors",
+        "Errors",
+        "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, "
+        "`detail`, then `success` false, `error` (the sentence of `detail`) and `errors`, a list "
+        "of every fault that was found. A fault has `kind` (a stable word for programs) and "
+        "`message` (a sentence for people); where they apply, `element` (the caller's id), `name` "
+        "and `field`.",
+        [
+            Section(
+                "Kinds of errors",
+                "What `type` ends with.",
+                Table(
+                    ("kind", "status", "title", "when"),
+                    [
+                        (f"`{kind}`", str(error.status), error.title, error.when)
+                        for kind, error in ERRORS.items()
+                    ],
+                ),
+            ),
+            Section(
+                "Kinds of faults",
+                "The `kind` of each of `errors`.",
+                Table(
+                    ("kind", "meaning"), [(f"`{kind}`", says) for kind, says in PROBLEMS.items()]
+                ),
+            ),
+        ],
+    )
+
+
+# -- Markdown --------------------------------------------------------------------------------------
+
+NOTE = "<!-- Written by script/docs; what it says comes from the code. -->"
+
+
+def markdown(page: Page) -> str:
+    """A page as a file of docs/."""
+    parts = [f"# {page.title}", NOTE, page.text]
+    for section in page.sections:
+        parts += [f"## {section.title}", section.text]
+        if section.table:
+            parts.append(markdown_table(section.table))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    lines = [table.header, tuple("---" for _ in table.header), *table.rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+def _with_generated(text: str, parts: Mapping[str, str]) -> str:
+    """A text with what stands between its markers renewed."""
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: written by script/docs -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"README.md lacks the markers of {name}.")
+        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
+    return text
+
+
+def files(engines: Engines, root: Path) -> dict[Path, str]:
+    """What script/docs writes: path → text."""
+    written = {root / f"docs/{page.name}.md": markdown(page) for page in pages(engines)}
+    readme = root / "README.md"
+    parts = {"studies": markdown_table(studies()), "elements": markdown_table(kinds())}
+    return {**written, readme: _with_generated(readme.read_text(), parts)}

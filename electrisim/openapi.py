@@ -1,0 +1,399 @@
+"""The OpenAPI document, derived from the catalogue, the studies and the result columns.
+
+It describes the API's own spelling. What is read beyond it (numbers as text, other words for a
+kind) is said in words, so that the schemas stay what a client should send.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+import electrisim
+from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.fields import Field, fields_of
+from electrisim.problems import Problem
+from electrisim.results import (
+    COLUMNS,
+    COLUMNS_3PH,
+    Certificate,
+    Losses,
+    meaning_of,
+    unit_of,
+)
+from electrisim.studies import STUDIES, Study
+
+Schema = dict[str, Any]
+
+#: The result columns of each model that a study may use.
+MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
+
+DESCRIPTION = """\
+A network goes in as JSON, a study of it comes out. Ids, names, units and signs are the caller's and
+pandapower's, whichever engine solves.
+
+Numbers may be sent as text; an empty text, `"None"`, `"null"` and `null` count as absent. Case,
+spaces, hyphens and a trailing number in a `typ` do not matter, and pandapower's table names are
+taken too. A reference is an element's id, or a name that no other element of its kind bears.
+Whatever else is unknown or wrong is refused, every fault at once, each with its element and field.
+
+The Electrisim frontend's own spelling of the same requests is taken at the same address.
+"""
+
+
+def document(examples: Mapping[str, Any]) -> Schema:
+    """The OpenAPI 3.1 document.
+
+    examples  request bodies by name
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Electrisim backend",
+            "version": electrisim.__version__,
+            "summary": "Power system studies over HTTP, with pandapower and OpenDSS.",
+            "description": DESCRIPTION,
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "studies", "description": "A network in, physics out."},
+            {"name": "service", "description": "Health and documentation."},
+        ],
+        "paths": _paths(examples),
+        "components": {"schemas": _schemas(), "responses": _responses()},
+    }
+
+
+def ref(name: str, place: str = "schemas") -> Schema:
+    return {"$ref": f"#/components/{place}/{name}"}
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+def _paths(examples: Mapping[str, Any]) -> Schema:
+    requests = [ref(f"{study.Settings.__name__}Request") for study in STUDIES.values()]
+    answers = [ref(f"{study.Settings.__name__}Answer") for study in STUDIES.values()]
+    named = {name: {"value": body} for name, body in examples.items()}
+    post = {
+        "tags": ["studies"],
+        "operationId": "study",
+        "summary": "Run a study of a network",
+        "description": f"The studies are {', '.join(f'`{name}`' for name in STUDIES)}.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _any_of(requests), "examples": named}},
+        },
+        "responses": {
+            "200": _answer("The study's results.", "application/json", _any_of(answers)),
+            **{status: ref(_RESPONSES[status][0], "responses") for status in _RESPONSES},
+        },
+    }
+    return {
+        "/": {
+            "post": post,
+            "get": _get("greet", "Say that somebody is there", "text/plain", {"type": "string"}),
+        },
+        "/healthz": {
+            "get": _get("healthz", "Is the process alive? No engine is asked.", "text/plain", _TEXT)
+        },
+        "/readyz": {
+            "get": _get(
+                "readyz",
+                "Does every engine solve a network of two buses? Asked anew after 30 s.",
+                "application/json",
+                ref("Ready"),
+                {"503": _problem("An engine does not solve.", retry_after=True)},
+            )
+        },
+        "/openapi.json": {
+            "get": _get("openapi", "This document", "application/json", {"type": "object"})
+        },
+        "/docs": {"get": _get("docs", "The documentation, to be read", "text/html", _TEXT)},
+    }
+
+
+_TEXT: Schema = {"type": "string"}
+
+
+def _any_of(schemas: list[Schema]) -> Schema:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _get(name: str, summary: str, media_type: str, schema: Schema, others: Schema = {}) -> Schema:  # noqa: B006
+    return {
+        "tags": ["service"],
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            "200": _answer("As asked.", media_type, schema),
+            **others,
+            "500": ref("Defect", "responses"),
+        },
+    }
+
+
+def _answer(description: str, media_type: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+#: What may come instead of an answer: status → (name, when).
+_RESPONSES: Mapping[str, tuple[str, str]] = {
+    "400": ("Malformed", "The body is not JSON, not an object, or nested too deep."),
+    "413": ("TooLarge", "The body is larger than the server takes."),
+    "415": ("NotJson", "The body is not JSON, nor does its content type say so."),
+    "422": (
+        "Refused",
+        "The request is wrong (every fault is listed), the engine cannot represent an element, or "
+        "there is no solution that certifies.",
+    ),
+    "500": ("Defect", "A defect of the server, with an id to quote."),
+}
+
+
+def _responses() -> Schema:
+    return {name: _problem(description) for name, description in _RESPONSES.values()}
+
+
+def _problem(description: str, *, retry_after: bool = False) -> Schema:
+    answer = _answer(description, "application/problem+json", ref("ProblemDetails"))
+    if retry_after:
+        text = "Seconds until asking again may help."
+        answer["headers"] = {"Retry-After": {"description": text, "schema": {"type": "integer"}}}
+    return answer
+
+
+# -- schemas ---------------------------------------------------------------------------------------
+
+
+def _schemas() -> Schema:
+    structs = [Problem, Certificate, Losses]
+    _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    for schema in ours.values():
+        schema["description"] = inspect.cleandoc(schema["description"])
+    schemas: Schema = {"Element": _element()}
+    for kind in KINDS:
+        schemas |= _kind(kind)
+    for name, study in STUDIES.items():
+        schemas |= _study(name, study)
+    for model in MODELS:
+        schemas |= _results(model)
+    return schemas | ours | {"Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
+
+
+def parameter(field: Field) -> Schema:
+    """The JSON schema of a field: type, unit, bounds, default and meaning; null is absence."""
+    schema = _TYPES[field.type](field)
+    if not field.required and "enum" in schema:
+        schema["enum"] = [*schema["enum"], None]
+    elif not field.required:
+        schema["type"] = [schema["type"], "null"]
+    schema["description"] = field.meaning
+    if field.unit is not None:
+        schema["x-unit"] = field.unit
+    if field.default is not None:
+        schema["default"] = field.default
+    return schema | {_BOUNDS[bound]: limit for bound, limit in field.bounds.items()}
+
+
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
+
+_POINT = {"type": "array", "prefixItems": [{"type": "number"}] * 2, "minItems": 2, "maxItems": 2}
+
+_TYPES: Mapping[str, Callable[[Field], Schema]] = {
+    "number": lambda field: {"type": "number"},
+    "integer": lambda field: {"type": "integer"},
+    "flag": lambda field: {"type": "boolean"},
+    "word": lambda field: {"type": "string"},
+    "choice": lambda field: {"enum": list(field.choices)},
+    "reference": lambda field: {
+        "type": "string",
+        "minLength": 1,
+        "x-refers-to": ", ".join(field.refers_to),
+    },
+    "curve": lambda field: {"type": "array", "items": _POINT, "minItems": 2},
+    "nothing": lambda field: {"enum": [False]},
+}
+
+
+def _object(properties: Schema, required: Iterable[str], **others: Any) -> Schema:
+    return {
+        "type": "object",
+        **others,
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _element() -> Schema:
+    return {
+        "description": "An element of the network, under the caller's id.",
+        "anyOf": [ref(kind.__name__) for kind in KINDS],
+    }
+
+
+def _kind(kind: type[Element]) -> Schema:
+    """An element with its parameters nested, or flat beside `typ` and `name`."""
+    fields = FIELDS[kind]
+    name, parameters = kind.__name__, f"{kind.__name__}Parameters"
+    required = [field.name for field in fields.values() if field.required]
+    common: Schema = {
+        "typ": {"const": kind.typ},
+        "name": {"type": ["string", "null"], "description": "A label, which need not be unique."},
+    }
+    flat = {
+        field: {"$ref": f"#/components/schemas/{parameters}/properties/{field}"} for field in fields
+    }
+    either = _std_type(kind)
+    return {
+        name: {
+            "title": kind.typ,
+            "description": inspect.cleandoc(kind.__doc__ or ""),
+            "anyOf": [
+                _object({**common, "parameters": ref(parameters)}, ["typ", "parameters"]),
+                _object({**common, **flat}, ["typ", *required], **either),
+            ],
+        },
+        parameters: _object(
+            {field.name: parameter(field) for field in fields.values()}, required, **either
+        ),
+    }
+
+
+def _std_type(kind: type[Element]) -> Schema:
+    """A standard type stands for the electrical parameters."""
+    if not kind.from_std_type:
+        return {}
+    return {"anyOf": [{"required": list(kind.from_std_type)}, {"required": ["std_type"]}]}
+
+
+def _study(name: str, study: Study) -> Schema:
+    title = study.Settings.__name__
+    fields = fields_of(study.Settings)
+    elements = {"type": "object", "minProperties": 1, "additionalProperties": ref("Element")}
+    models = [ref(f"{model.capitalize()}Results") for model in MODELS]
+    return {
+        f"{title}Settings": _object({f.name: parameter(f) for f in fields.values()}, []),
+        f"{title}Request": _object(
+            {
+                "simulationType": {"const": name},
+                "elements": {**elements, "description": "The elements by their ids."},
+                "settings": ref(f"{title}Settings"),
+            },
+            ["simulationType", "elements"],
+        ),
+        f"{title}Answer": _object(
+            {
+                "success": {"const": True},
+                "results": _any_of(models),
+                "convergence": {"const": True},
+                "iterations": {"type": ["integer", "null"]},
+                **_BESIDE[name],
+                "warnings": {"type": "array", "items": _TEXT},
+                "certificate": ref("Certificate"),
+                "engine": ref("Engine"),
+            },
+            [
+                "success",
+                "results",
+                "convergence",
+                "iterations",
+                "warnings",
+                "certificate",
+                "engine",
+            ],
+        ),
+    }
+
+
+#: What stands beside the result tables, by study.
+_BESIDE: Mapping[str, Schema] = {
+    "powerflow": {
+        "losses": ref("Losses"),
+        "script": {"type": "string", "description": "Asked for by `export_script`."},
+    },
+}
+
+
+def _results(model: str) -> Schema:
+    """One list per kind; a kind that the request lacks has no key."""
+    prefix = model.capitalize()
+    columns = MODELS[model]
+    lists: Schema = {}
+    for kind in columns:
+        items = ref(f"{prefix}{kind.__name__}Result")
+        lists.setdefault(kind.key, {"type": "array", "items": items})
+    records = {
+        f"{prefix}{kind.__name__}Result": _record(kind, names, model)
+        for kind, names in columns.items()
+    }
+    return {f"{prefix}Results": _object(lists, []), **records}
+
+
+def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
+    properties: Schema = {
+        "id": {"type": "string"},
+        "name": {"type": ["string", "null"]},
+        **{
+            column: {
+                "type": ["number", "null"],
+                "description": meaning_of(kind, column, model).capitalize() + ".",
+                "x-unit": unit_of(column),
+            }
+            for column in columns
+        },
+    }
+    return _object(properties, properties, description=f"Results of one element: {kind.typ}.")
+
+
+_ENGINE = {
+    "type": "object",
+    "description": "What solved it.",
+    "properties": {"name": _TEXT, "version": _TEXT, "solver": _TEXT},
+    "required": ["name", "version", "solver"],
+    "additionalProperties": _TEXT,
+}
+
+_READY = _object(
+    {
+        "status": {"const": "ready"},
+        "engines": {
+            "type": "object",
+            "description": "Version of each engine, by its name.",
+            "additionalProperties": _TEXT,
+        },
+    },
+    ["status", "engines"],
+)
+
+_DETAILS = {
+    "type": "object",
+    "description": "An error (RFC 9457), with every fault that was found.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": _TEXT,
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": _TEXT,
+        "success": {"const": False},
+        "error": {"type": "string", "description": "The same sentence as `detail`."},
+        "errors": {"type": "array", "items": ref("Problem"), "minItems": 1},
+        "diagnosis": {
+            "type": "array",
+            "description": "Of a power flow without solution: causes, the likeliest first.",
+            "items": {"type": "object"},
+        },
+        "certificate": ref("Certificate"),
+        "id": {"type": "string", "description": "Of a 500: the id to quote."},
+    },
+    "required": ["type", "title", "status", "detail", "success", "error", "errors"],
+}
