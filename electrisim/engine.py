@@ -85,7 +85,12 @@ class Engines:
 
     def admit(self, network: Network, settings: Settings) -> Engine:
         """The engine that the settings ask for, or every reason why it cannot solve this."""
-        engine = self[settings.solver]
+        engine = self._by_name.get(settings.solver)
+        if engine is None:
+            known = ", ".join(self._by_name)
+            message = f"This server has no engine “{settings.solver}”; it has {known}."
+            problem = Problem(kind="unsupported", message=message, field="solver")
+            raise ProblemError([problem], kind="unsupported")
         problems = [
             *self._unsupported_kinds(engine, network, settings.model),
             *engine.refusals(network, settings),
