@@ -172,7 +172,6 @@ class _References:
             for kind, rows in self.rows.items()
         }
 
-    @functools.cache  # noqa: B019 - lives as long as the resolution
     def _names_of_others(self, kind: type[Element]) -> dict[str, str]:
         """The ids of a kind that are at the same time the name of another element of it."""
         rows = self.rows[kind]

@@ -35,6 +35,7 @@ class Topology:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self._alive: dict[type[Element], Array] = {}
         self._in_service = np.asarray(network.rows(e.Bus).column("in_service"), dtype=bool)
         self.node = self._fuse()
         self.bus = self._spread_ac()
@@ -77,9 +78,13 @@ class Topology:
                     in_service = in_service & self._in_service[rows.at[port.bus]]
         return in_service
 
-    @functools.cache  # noqa: B019 - a topology lives as long as its request
     def alive(self, kind: type[Element]) -> Array:
         """Which elements of a kind have results: in service and supplied, shape (n,)."""
+        if kind not in self._alive:
+            self._alive[kind] = self._find_alive(kind)
+        return self._alive[kind]
+
+    def _find_alive(self, kind: type[Element]) -> Array:
         rows = self.network.rows(kind)
         if kind is e.Bus:
             return self.bus
