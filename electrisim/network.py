@@ -158,6 +158,7 @@ class _References:
         self.rows = network._rows
         self.problems: list[Problem] = []
         self._warned: set[str] = set()
+        self._others: dict[type[Element], dict[str, str]] = {}
 
     @functools.cached_property
     def _names(self) -> dict[type[Element], Counter[str]]:
@@ -174,13 +175,15 @@ class _References:
 
     def _names_of_others(self, kind: type[Element]) -> dict[str, str]:
         """The ids of a kind that are at the same time the name of another element of it."""
-        rows = self.rows[kind]
-        both = rows.position.keys() & set(rows.names)
-        return {
-            name: rows.ids[row]
-            for row, name in enumerate(rows.names if both else ())
-            if name is not None and name in both and name != rows.ids[row]
-        }
+        if kind not in self._others:
+            rows = self.rows[kind]
+            both = rows.position.keys() & set(rows.names)
+            self._others[kind] = {
+                name: rows.ids[row]
+                for row, name in enumerate(rows.names if both else ())
+                if name is not None and name in both and name != rows.ids[row]
+            }
+        return self._others[kind]
 
     def resolve(self) -> list[Problem]:
         for rows in self.rows.values():
@@ -401,7 +404,7 @@ def _needs(rows: Rows, cause: str, needed: Iterable[str]) -> list[Problem]:
         )
         for name in needed
         for row in acting
-        if getattr(rows.elements[row], name) is None
+        if getattr(rows.elements[int(row)], name) is None
     ]
 
 
