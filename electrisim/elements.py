@@ -771,7 +771,7 @@ class SourceDC(Element, frozen=True):
     typ = "Source DC"
     table = "source_dc"
     key = "sourcesdc"
-    ports = (Port("bus_dc", "p_dc_mw", None),)
+    ports = (Port("bus_dc", "p_dc_mw", None, -1),)
 
     bus_dc: DcBusRef
     vm_pu: Annotated[float, quantity("pu", "Voltage it holds.", gt=0)] = 1.0

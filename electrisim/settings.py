@@ -87,3 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def model(self) -> str:
         """Which model of the network the study needs: "balanced" or "unbalanced"."""
         return "balanced"
+
+    @property
+    def linear(self) -> bool:
+        """Whether the study asks for the linearised power flow: active power only, all 1 pu."""
+        return False

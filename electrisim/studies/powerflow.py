@@ -31,6 +31,10 @@ class PowerFlow(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def model(self) -> str:
         return "unbalanced" if self.mode == "unbalanced" else "balanced"
 
+    @property
+    def linear(self) -> bool:
+        return self.mode == "dc"
+
 
 def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     """Solve the network and certify the answer.
