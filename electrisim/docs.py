@@ -7,6 +7,7 @@ HTML at /docs. In texts, backticks mark code; nothing else is markup.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -286,9 +287,41 @@ def _with_generated(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
-def files(engines: Engines, root: Path) -> dict[Path, str]:
-    """What script/docs writes: path → text."""
-    written = {root / f"docs/{page.name}.md": markdown(page) for page in pages(engines)}
+def files(engines: Engines, root: Path, parts: Mapping[str, str]) -> dict[Path, str]:
+    """What script/docs writes: path → text.
+
+    parts  parts of the README that need a server to be known
+    """
     readme = root / "README.md"
-    parts = {"studies": markdown_table(studies()), "elements": markdown_table(kinds())}
-    return {**written, readme: _with_generated(readme.read_text(), parts)}
+    tables = {"studies": markdown_table(studies()), "elements": markdown_table(kinds())}
+    return {
+        **{root / f"docs/{page.name}.md": markdown(page) for page in pages(engines)},
+        readme: _with_generated(readme.read_text(), {**tables, **parts}),
+    }
+
+
+def json_block(text: str) -> str:
+    return f"```json\n{text}\n```"
+
+
+def spread(value: Any, indent: str = "") -> str:
+    """JSON with a record a line and numbers rounded to six decimals."""
+    each = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(each, list) or not any(isinstance(part, (dict, list)) for part in each):
+        return json.dumps(_rounded(value), ensure_ascii=False)
+    inner = indent + "  "
+    lines = [spread(part, inner) for part in each]
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(key)}: {line}" for key, line in zip(value, lines, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    joined = f",\n{inner}".join(lines)
+    return f"{opening}\n{inner}{joined}\n{indent}{closing}"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    # The sum makes 0.0 of -0.0.
+    return round(value, 6) + 0.0 if isinstance(value, float) else value

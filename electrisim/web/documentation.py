@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 
 import orjson
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Flask, Response, current_app, render_template, request
 from markupsafe import Markup, escape
 
-from electrisim.docs import files, pages
+from electrisim.docs import files, json_block, pages, spread
 from electrisim.engine import Engines
 from electrisim.openapi import document
 
@@ -61,10 +61,24 @@ def blueprint(engines: Engines, root: Path) -> Blueprint:
     @documentation.cli.command("docs")
     def write() -> None:
         """Write the generated pages of docs/ and README.md."""
-        for path, text in files(engines, root).items():
+        for path, text in generated(current_app, engines, root).items():
             path.write_text(text)
 
     return documentation
+
+
+def generated(app: Flask, engines: Engines, root: Path) -> dict[Path, str]:
+    """The generated pages, path → text, with what this application answers."""
+    request = (root / "examples/powerflow.json").read_text().strip()
+    wrong = json.loads(request)
+    cable = wrong["elements"]["l1"]["parameters"]
+    cable["to_bus"] = "b9"
+    cable["lenght_km"] = -cable.pop("length_km")
+    client = app.test_client()
+    answer = client.post("/", data=request).get_json()
+    error = client.post("/", json=wrong).get_json(force=True)
+    parts = {"request": request, "answer": spread(answer), "error": spread(error)}
+    return files(engines, root, {name: json_block(text) for name, text in parts.items()})
 
 
 def _examples(root: Path) -> list[Path]:
