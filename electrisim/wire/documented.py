@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from electrisim.elements import FIELDS, KINDS, Element, kind_named, nearest_kind
+from electrisim.elements import FIELDS, KINDS, Element, Switch, kind_named, nearest_kind
 from electrisim.fields import ABSENT, present, read
 from electrisim.network import Array, Entry, Network, Rows, told
 from electrisim.problems import ERRORS, Problem, ProblemError, nearest, shorten
@@ -110,6 +110,7 @@ def _decode_plain(body: bytes, plain: Any, library: Library) -> tuple[Settings, 
     problems: list[Problem] = []
     settings = _settings(plain, problems)
     entries = _entries(plain.get("elements"), library, problems)
+    misread = {problem.element for problem in problems if problem.element is not None}
     problems += _repeated_keys(body)
     problems += [
         Problem(
@@ -124,9 +125,12 @@ def _decode_plain(body: bytes, plain: Any, library: Library) -> tuple[Settings, 
     try:
         network = Network(entries, settings.frequency if settings else 50.0)
     except ProblemError as error:
-        # Elements that could not be read are missing here; what refers to them is not to blame.
         unread = _ids(plain) - {entry.id for entry in entries}
-        problems += [p for p in error.problems if not _blames_unread(p, plain, unread)]
+        problems += [
+            p
+            for p in error.problems
+            if not _blames_unread(p, plain, unread) and (p.element not in misread or _refers(p))
+        ]
     if problems or network is None or settings is None:
         raise ProblemError(problems)
     return settings, network
@@ -186,18 +190,21 @@ def _ids(plain: Mapping[str, Any]) -> set[str]:
 
 
 def _blames_unread(problem: Problem, plain: Mapping[str, Any], unread: set[str]) -> bool:
+    """Whether a problem is only that something refers to an element whose kind is not known."""
     if not unread or problem.kind == "no-bus":
         return bool(unread)
     element = plain["elements"].get(problem.element)
     if not isinstance(element, dict) or not problem.kind.startswith("unknown-"):
         return False
-    reference = (_parameters(element)[0]).get(problem.field)
-    names = {
-        plain["elements"][id_].get("name")
-        for id_ in unread
-        if isinstance(plain["elements"][id_], dict)
-    }
-    return reference in unread or reference in names
+    reference = present(_parameters(element)[0].get(problem.field))
+    others = (plain["elements"][id_] for id_ in unread)
+    names = [other.get("name") for other in others if isinstance(other, dict)]
+    return reference in names or any(reference == id_ for id_ in unread)
+
+
+def _refers(problem: Problem) -> bool:
+    """Whether a problem is one of references, which is true of a stand-in too."""
+    return problem.kind.startswith("unknown-") or problem.kind in ("ambiguous-name", "loop")
 
 
 def _settings(plain: Mapping[str, Any], problems: list[Problem]) -> Settings | None:
@@ -298,7 +305,24 @@ def _entry(id_: str, element: Any, library: Library, problems: list[Problem]) ->
         record, misread = read(kind, parameters, what)
         faults += misread
     problems += [msgspec.structs.replace(fault, element=id_, name=label) for fault in faults]
-    return Entry(id_, label, record) if record is not None and not faults else None
+    if faults:
+        record = _stand_in(kind, parameters or {}) if kind else None
+    return Entry(id_, label, record) if record is not None else None
+
+
+def _stand_in(kind: type[Element], parameters: Mapping[str, Any]) -> Element | None:
+    """A record with the references of an element that could not be read, and nothing else.
+
+    It takes the element's place, so that what refers to it and what it refers to can be checked.
+    """
+    fields = FIELDS[kind]
+    given = {
+        name: present(parameters.get(name)) for name, field in fields.items() if field.refers_to
+    }
+    references = {name: value for name, value in given.items() if isinstance(value, str)}
+    if kind is Switch and "element" not in references:
+        return None
+    return kind(**dict.fromkeys((f.name for f in fields.values() if f.required), None) | references)
 
 
 def _parameters(element: Mapping[str, Any]) -> tuple[Any, list[str]]:
