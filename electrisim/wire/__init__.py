@@ -5,13 +5,16 @@ from __future__ import annotations
 from electrisim.engine import Engines
 from electrisim.problems import ProblemError
 from electrisim.studies import STUDIES
-from electrisim.wire import documented
+from electrisim.wire import documented, frontend
 
 
 def answer_request(
     body: bytes, engines: Engines, library: documented.Library
 ) -> tuple[int, str, bytes]:
     """Answer a request body: (status, media type, body), in the spelling in which it was asked."""
+    browsers = frontend.recognise(body)
+    if browsers is not None:
+        return 200, frontend.MEDIA_TYPE, frontend.answer(browsers, engines)
     try:
         settings, network = documented.decode(body, library)
         answer = STUDIES[settings.name].run(network, settings, engines)

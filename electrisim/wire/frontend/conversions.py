@@ -1,0 +1,251 @@
+"""What is no renaming between the browser's fields and the catalogue's: a function per kind.
+
+Each function completes `values`, which holds the fields that were read under their catalogue names,
+from the browser's entry. Odd values are told to `about`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from electrisim.fields import ABSENT, present
+from electrisim.network import clock_numbers
+from electrisim.problems import shorten
+from electrisim.wire.frontend.report import About
+
+Values = dict[str, Any]
+Entry = Mapping[str, Any]
+
+
+def number(value: Any) -> float | None:
+    """A finite number, from a number or a text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def flag(value: Any) -> bool | None:
+    """A flag in any of the browser's spellings; None for everything else."""
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.strip().lower()) if _is_text(value) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_on(entry: Entry, field: str) -> bool:
+    return flag(entry.get(field)) is True
+
+
+# -- consumers and sources -------------------------------------------------------------------------
+
+
+def load(values: Values, entry: Entry, about: About) -> None:
+    """The browser has one constant-impedance and one constant-current share, of P and Q alike."""
+    for share in ("const_z", "const_i"):
+        if f"{share}_p_percent" in values:
+            values[f"{share}_q_percent"] = values[f"{share}_p_percent"]
+
+
+def static_generator(values: Values, entry: Entry, about: About) -> None:
+    """A capability curve limits the reactive power at the active power that it delivers."""
+    if not _is_on(entry, "reactive_capability_curve"):
+        return
+    points = _points(entry.get("q_capability_curve_json"), ("p_mw", "q_min_mvar", "q_max_mvar"))
+    p_mw, q_mvar = number(values.get("p_mw")), number(values.get("q_mvar", 0))
+    if p_mw is None or q_mvar is None:
+        return
+    if points is None:
+        about.problem(
+            "not-a-curve",
+            "has a reactive capability curve that cannot be read; it needs points with p_mw, "
+            "q_min_mvar and q_max_mvar",
+            "q_capability_curve_json",
+        )
+        return
+    stepped = entry.get("curve_style") == "constantYValue"
+    lowest, highest = (_on_curve(points[:, 0], points[:, k], p_mw, stepped) for k in (1, 2))
+    limited = min(max(q_mvar, lowest), highest)
+    if limited != q_mvar:
+        about.note(f"q_mvar {q_mvar:g} was limited to {limited:g} by its capability curve")
+    values["q_mvar"] = limited
+
+
+def _points(text: Any, names: Sequence[str]) -> Any:
+    """Rows of finite numbers from a JSON text, by their first column; None where it has none."""
+    try:
+        rows = json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return None
+    table = [[number(row.get(name)) for name in names] for row in rows]
+    if not table or any(value is None for row in table for value in row):
+        return None
+    return np.array(sorted(table, key=lambda row: row[0] or 0.0))
+
+
+def _on_curve(x: Any, y: Any, at: float, stepped: bool) -> float:
+    if stepped:
+        return float(y[max(int(np.searchsorted(x, at, side="right")) - 1, 0)])
+    return float(np.interp(at, x, y))
+
+
+def storage(values: Values, entry: Entry, about: About) -> None:
+    """A battery acts as its power says; `state` is a word for that power's sign."""
+    _three_phases(entry, about)
+    mode = present(entry.get("inv_control_mode"))
+    if mode is not ABSENT and str(mode).upper() != "NONE":
+        about.problem(
+            "unsupported",
+            f"has the inverter control {shorten(mode)}; inverter controls are not available on "
+            "this server yet, choose NONE",
+            "inv_control_mode",
+        )
+    state, p_mw = str(entry.get("state") or "").upper(), number(values.get("p_mw"))
+    acts = {"CHARGING": p_mw is not None and p_mw > 0, "DISCHARGING": (p_mw or 0) < 0}
+    if not acts.get(state, True):
+        about.note(
+            f"state {state} does not agree with p_mw {p_mw or 0:g} (charging is positive); "
+            "p_mw was taken"
+        )
+
+
+def pv_system(values: Values, entry: Entry, about: About) -> None:
+    """The browser writes the inverter's thresholds as fractions; kvar wins over pf."""
+    _three_phases(entry, about)
+    for name in ("cutin_percent", "cutout_percent"):
+        fraction = number(values.get(name))
+        if fraction is not None:
+            values[name] = 100 * fraction
+    if "kvar" in values and number(values.get("pf", 1)) != 1:
+        both = f"kvar {shorten(values['kvar'])} and pf {shorten(values['pf'])}"
+        about.note(f"it has both {both}; kvar was taken")
+    for field, usual in (("model", "1"), ("controlmode", "GFL")):
+        value = present(entry.get(field))
+        if value is not ABSENT and str(value).upper() != usual:
+            about.problem(
+                "unsupported",
+                f"has {field} {shorten(value)}; only {usual} can be represented",
+                field,
+            )
+
+
+def _three_phases(entry: Entry, about: About) -> None:
+    phases = present(entry.get("phases"))
+    if phases is not ABSENT and number(phases) != 3:
+        about.problem(
+            "unsupported",
+            f"has {shorten(phases)} phases; only three-phase elements can be represented yet",
+            "phases",
+        )
+
+
+# -- transformers ----------------------------------------------------------------------------------
+
+
+def transformer(values: Values, entry: Entry, about: About) -> None:
+    clocks = _vector_group(values, about, 1)
+    _default_shift(values, "shift_degree", clocks[0] if clocks else None)
+    _tap_changer(values, entry, about)
+
+
+def three_winding_transformer(values: Values, entry: Entry, about: About) -> None:
+    clocks = _vector_group(values, about, 2) or (None, None)
+    for field, clock in zip(("shift_mv_degree", "shift_lv_degree"), clocks, strict=True):
+        _default_shift(values, field, clock)
+    _tap_changer(values, entry, about)
+
+
+def _vector_group(values: Values, about: About, secondaries: int) -> Sequence[int | None] | None:
+    """The clock numbers; a vector group that is none is reported and does not count."""
+    group = values.get("vector_group")
+    clocks = clock_numbers(group) if isinstance(group, str) else None
+    if clocks is not None and len(clocks) == secondaries:
+        return clocks
+    if group is not None:
+        about.ignored("vector_group", values.pop("vector_group"), "is no vector group of its kind")
+    return None
+
+
+def _default_shift(values: Values, field: str, clock: int | None) -> None:
+    """The dialog's default shift of 0 beside a clock number says nothing."""
+    if clock is not None and number(values.get(field)) == 0:
+        del values[field]
+
+
+def _tap_changer(values: Values, entry: Entry, about: About) -> None:
+    """A phase shifter is the older word for an ideal tap changer."""
+    if _is_on(entry, "tap_phase_shifter"):
+        values["tap_changer_type"] = "Ideal"
+    if _is_on(entry, "discrete_tap_control"):
+        about.controller("a discrete tap controller")
+
+
+# -- shunts and series elements --------------------------------------------------------------------
+
+
+def shunt_reactor(values: Values, entry: Entry, about: About) -> None:
+    """A table of steps tells the power of the present step; the catalogue's is per step."""
+    if _is_on(entry, "line_flow_step_control"):
+        about.controller("a step controller by line flow")
+    if not _is_on(entry, "step_dependency_table"):
+        return
+    points = _points(entry.get("shunt_characteristic_table_json"), ("step", "p_mw", "q_mvar"))
+    step = number(values.get("step", 1))
+    row = None if points is None else next((row for row in points if row[0] == step), None)
+    if row is None or (step == 0 and row[1:].any()):
+        about.problem(
+            "not-a-table",
+            "takes its power from a table of steps, which cannot be read at step "
+            f"{shorten(values.get('step', 1))}",
+            "shunt_characteristic_table_json",
+        )
+        return
+    values.update(p_mw=float(row[1]) / (step or 1), q_mvar=float(row[2]) / (step or 1))
+
+
+def capacitor(values: Values, entry: Entry, about: About) -> None:
+    """The browser counts what a capacitor delivers, and its losses as tan δ of that."""
+    q_mvar = number(values.get("q_mvar"))
+    if q_mvar is None:
+        return
+    values["q_mvar"] = -q_mvar
+    tan_delta = present(entry.get("loss_factor"))
+    losses = 0.0 if tan_delta is ABSENT else number(tan_delta)
+    if losses is None:
+        about.ignored("loss_factor", tan_delta, "is not a number")
+    values["p_mw"] = abs(q_mvar * (losses or 0.0))
+
+
+def impedance(values: Values, entry: Entry, about: About) -> None:
+    """One direction is enough: the other is like it."""
+    for there, back in (("rft_pu", "rtf_pu"), ("xft_pu", "xtf_pu")):
+        if there not in values and back in values:
+            values[there] = values[back]
+
+
+_ET = {
+    "b": "b", "bus": "b", "l": "l", "line": "l", "t": "t", "trafo": "t", "transformer": "t",
+    "t3": "t3", "trafo3w": "t3", "three winding transformer": "t3",
+}  # fmt: skip
+
+
+def switch(values: Values, entry: Entry, about: About) -> None:
+    """What the switch's element is decides; `et` only says it once more."""
+    told = values.pop("et", None)
+    if told is not None and (not isinstance(told, str) or told.lower() not in _ET):
+        about.ignored("et", told, "is not b, l, t or t3")
+    elif told is not None:
+        values["et"] = _ET[told.lower()]

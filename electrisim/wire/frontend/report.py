@@ -1,0 +1,86 @@
+"""What was odd in a request: collected while it is read, told once, naming every element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from electrisim.problems import Problem, shorten
+
+
+class Report:
+    """What a user should know about how the request was read.
+
+    problems    what refuses the study
+    controlled  the kinds, as the browser names them, whose controllers the study asks for
+    kinds       element id → its kind, as the browser names it
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.controlled: frozenset[str] = frozenset()
+        self.kinds: dict[str, str] = {}
+        self._notes: dict[tuple[str, str], list[str]] = {}
+
+    def note(self, typ: str, label: str, text: str) -> None:
+        """Something odd that an element shares with others of its kind: told in one sentence."""
+        self._notes.setdefault((typ, text), []).append(label)
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """One sentence per oddity: “Load “A”, “B”: …”."""
+        for (typ, text), labels in self._notes.items():
+            named = ", ".join(f"“{label}”" for label in labels)
+            yield f"{typ} {named}: {text}." if typ else f"{text}."
+
+
+class About:
+    """The report, as one element sees it.
+
+    typ    its kind, as the browser names it
+    id     under which the network knows it
+    label  what the user calls it
+    """
+
+    def __init__(self, report: Report, typ: str, id_: str, label: str) -> None:
+        self.report = report
+        self.typ = typ
+        self.id = id_
+        self.label = label
+        report.kinds[id_] = typ
+
+    @property
+    def told(self) -> str:
+        """What a sentence calls it."""
+        return f"{self.typ} “{self.label}”"
+
+    def note(self, text: str) -> None:
+        """Something odd that does not refuse the study."""
+        self.report.note(self.typ, self.label, text)
+
+    def controller(self, what: str) -> None:
+        """A controller, which acts where the study asks for the controllers of its kind."""
+        if self.typ in self.report.controlled:
+            self.problem(
+                "unsupported",
+                f"has {what}; controllers are not available on this server yet, ask for the power "
+                "flow without them",
+            )
+        else:
+            self.note(f"{what} does not act, because the study does not ask for control")
+
+    def ignored(self, field: str, value: Any, why: str) -> None:
+        """A value that could not be read and counts as not given."""
+        self.note(f"{field} “{shorten(value)}” {why}; it counts as not given")
+
+    def problem(self, kind: str, text: str, field: str | None = None, hint: str = "") -> None:
+        """Something that refuses the study: “Load “A” <text>.<hint>”."""
+        self.report.problems.append(
+            Problem(
+                kind=kind,
+                message=f"{self.told} {text}.{hint}",
+                element=self.id,
+                name=self.label,
+                field=field,
+            )
+        )
