@@ -12,11 +12,12 @@ def answer_request(
     body: bytes, engines: Engines, library: documented.Library
 ) -> tuple[int, str, bytes]:
     """Answer a request body: (status, media type, body), in the spelling in which it was asked."""
-    browsers = frontend.recognise(body)
-    if browsers is not None:
-        return 200, frontend.MEDIA_TYPE, frontend.answer(browsers, engines)
     try:
-        settings, network = documented.decode(body, library)
+        strict = documented.decode_strict(body)
+        browsers = None if strict else frontend.recognise(body)
+        if browsers is not None:
+            return 200, frontend.MEDIA_TYPE, frontend.answer(browsers, engines)
+        settings, network = strict or documented.decode_loose(body, library)
         answer = STUDIES[settings.name].run(network, settings, engines)
         return 200, documented.MEDIA_TYPE, documented.encode(network, answer)
     except ProblemError as error:

@@ -31,18 +31,10 @@ Library = Mapping[str, Mapping[str, Mapping[str, Any]]]
 def decode(body: bytes, library: Library) -> tuple[Settings, Network]:
     """A study's settings and its network from a request body.
 
-    Well-formed bodies go straight into the catalogue's records. Where that refuses, or where a
-    spelling is looser (numbers as text, flat parameters, other words for a kind, standard types),
-    a second pass over the plain values reads it, or finds every fault.
-
     library  standard types: table → name → parameters
     Raises ProblemError with every fault of the request.
     """
-    found = _decode_strict(body)
-    if found is None:
-        return _decode_plain(body, parse(body), library)
-    settings, entries = found
-    return settings, Network(entries, settings.frequency)
+    return decode_strict(body) or decode_loose(body, library)
 
 
 def _strict_entry(kind: type[Element]) -> type[msgspec.Struct]:
@@ -73,10 +65,8 @@ _STRICT_SETTINGS = {name: msgspec.json.Decoder(study.Settings) for name, study i
 _HANDWRITTEN_BYTES = 64 * 1024
 
 
-def _decode_strict(
-    body: bytes,
-) -> tuple[Settings, Iterator[tuple[str, str | None, Element]]] | None:
-    """What msgspec reads at once; None where the second pass has to look."""
+def decode_strict(body: bytes) -> tuple[Settings, Network] | None:
+    """Well-formed bodies, straight into the catalogue's records; None for all others."""
     try:
         request = _STRICT_REQUEST.decode(body)
         settings = _STRICT_SETTINGS[request.simulationType].decode(request.settings)
@@ -86,7 +76,8 @@ def _decode_strict(
     repeated = body.count(b'"parameters"') != len(elements) or len(body) <= _HANDWRITTEN_BYTES
     if (repeated and _repeated_keys(body)) or b'"std_type"' in body:
         return None
-    return settings, ((id_, entry.name, entry.parameters) for id_, entry in elements.items())
+    entries = ((id_, entry.name, entry.parameters) for id_, entry in elements.items())
+    return settings, Network(entries, settings.frequency)
 
 
 def parse(body: bytes) -> Any:
@@ -104,7 +95,12 @@ def malformed(message: str) -> ProblemError:
     return ProblemError([Problem(kind="malformed", message=message)], status=400, kind="malformed")
 
 
-def _decode_plain(body: bytes, plain: Any, library: Library) -> tuple[Settings, Network]:
+def decode_loose(body: bytes, library: Library) -> tuple[Settings, Network]:
+    """All other bodies: numbers as text, flat parameters, other words for a kind, standard types.
+
+    Goes over the plain values, and so finds every fault.
+    """
+    plain = parse(body)
     if not isinstance(plain, dict):
         raise malformed("The body must be a JSON object with simulationType, elements, settings.")
     problems: list[Problem] = []
