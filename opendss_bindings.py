@@ -188,6 +188,10 @@ class Bindings:
 class _Engine(Session, Protocol):
     """A session that outlives its requests."""
 
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        ...
+
     def retire(self) -> bool:
         """Become empty for the next request; False: this engine is not to be used again."""
         ...
@@ -212,10 +216,7 @@ class _Pool:
             message = "All OpenDSS engines of this server are busy; please try again in a moment."
             raise _failure(503, "overloaded", message, retry_after=5)
         try:
-            try:
-                engine = self._idle.pop()
-            except IndexError:
-                engine = self._make()
+            engine = self._take()
             try:
                 yield engine
             finally:
@@ -223,6 +224,13 @@ class _Pool:
                     self._idle.append(engine)
         finally:
             self._turns.release()
+
+    def _take(self) -> _Engine:
+        try:
+            engine = self._idle.pop()
+        except IndexError:
+            return self._make()
+        return engine if engine.alive() else self._make()
 
 
 class _Context:
@@ -247,6 +255,9 @@ class _Context:
         self._handles.clear()
         with _asking("clear"):
             self._dss.Text.Commands(list(_EMPTY))
+
+    def alive(self) -> bool:
+        return True
 
     def retire(self) -> bool:
         return _emptied(self)
@@ -333,7 +344,7 @@ class _Child:
         self._link, theirs = socket.socketpair()
         with theirs:
             # A session of its own, so that a Ctrl-C for the server is not one for the engine.
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-I", opendss_child.__file__],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -341,7 +352,7 @@ class _Child:
                 env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
                 start_new_session=True,
             )
-        self.end = weakref.finalize(self, _end, self._process, self._link, os.getpid())
+        self.end = weakref.finalize(self, _end, self.process, self._link, os.getpid())
         _INHERITED.add(self)
         # “Version 10.1.0.1 @ C++ (64-bit build); license status: …”
         self.version = f"EPRI OpenDSS {self._ask('version').split()[1]}"
@@ -353,6 +364,13 @@ class _Child:
 
     def clear(self) -> None:
         self._ask("run", _EMPTY)
+
+    def alive(self) -> bool:
+        try:
+            self._ask("version")
+        except ProblemError:
+            return False
+        return True
 
     def retire(self) -> bool:
         return self.end.alive and _emptied(self)
@@ -403,7 +421,7 @@ class _Child:
         finally:
             # Whatever interrupted: a late answer must not be taken for that to another question.
             if not answered:
-                log.error("OpenDSS process %d ended in %s", self._process.pid, method)
+                log.error("OpenDSS process %d ended in %s", self.process.pid, method)
                 self.end()
         if number:
             raise _logged(EngineError(number, command), result)
