@@ -1,10 +1,12 @@
 """What is connected and what is supplied: one answer for engines, results and certificate.
 
 Conventions, which are pandapower's: an open switch at the end of a branch detaches that end, so
-that the branch stays energised from its other ends; a line that ends at a bus out of service is
-open there, any other branch that does is dead; a closed switch without impedance joins its buses
-to one node. Generators without a slack supply nothing, and neither do DC lines, wards or
-compensators.
+that the branch stays energised from its other ends; a line or a winding of a three-winding
+transformer that ends at a bus out of service is open there, any other branch that does is dead; a
+closed switch without impedance joins its buses to one node. Generators without a slack supply
+nothing, and neither do DC lines, wards or compensators. A converter hands on what reaches its
+other side: from a supplied AC bus it holds a DC voltage, from a supplied DC bus it is the slack of
+an AC island. A DC line or a converter works with both sides supplied, or not at all.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ from electrisim.network import Array, Network, Rows
 #: Branches that carry an AC voltage from one bus to another.
 AC_BRANCHES = (e.Line, e.Transformer, e.ThreeWindingTransformer, e.Impedance, e.TCSC)
 CONVERTERS = (e.VSC, e.B2BVSC, e.BipolarVSC)
+#: Kinds that stay alive where one of their ends is at a bus out of service.
+OPEN_AT_DEAD_BUS = (e.Line, e.ThreeWindingTransformer, e.LineDC)
+#: Kinds that need every side supplied.
+EVERY_SIDE = (*CONVERTERS, e.DCLine)
 
 
 class Topology:
@@ -37,34 +43,30 @@ class Topology:
         self.network = network
         self._alive: dict[type[Element], Array] = {}
         self._in_service = np.asarray(network.rows(e.Bus).column("in_service"), dtype=bool)
+        self._in_service_dc = np.asarray(network.rows(e.DCBus).column("in_service"), dtype=bool)
         self.node = self._fuse()
-        self.bus = self._spread_ac()
-        self.bus_dc = self._spread_dc()
+        self.bus, self.bus_dc = self._spread()
 
     def attached(self, rows: Rows, field: str) -> Array:
         """Whether each element's terminal `field` is connected to its bus, shape (n,)."""
-        if field.startswith(("bus_dc", "from_bus_dc", "to_bus_dc")):
-            in_service = np.asarray(self.network.rows(e.DCBus).column("in_service"), dtype=bool)
-            return np.asarray(in_service[rows.at[field]])
-        attached = self._in_service[rows.at[field]]
-        letter = {e.Line: "l", e.Transformer: "t", e.ThreeWindingTransformer: "t3"}.get(rows.kind)
-        if letter and self._open_ends[letter]:
-            is_open = np.fromiter(
-                (
-                    (row, int(bus)) in self._open_ends[letter]
-                    for row, bus in enumerate(rows.at[field])
-                ),
-                dtype=bool,
-                count=len(rows),
-            )
-            attached = attached & ~is_open
-        return np.asarray(attached)
+        if _at_dc(field):
+            return np.asarray(self._in_service_dc[rows.at[field]])
+        return np.asarray(self._in_service[rows.at[field]] & ~self._open(rows, field))
+
+    def _open(self, rows: Rows, field: str) -> Array:
+        """Whether an open switch detaches each element's terminal `field`, shape (n,)."""
+        ends = self._open_ends.get(_LETTER.get(rows.kind, ""), set())
+        if not ends:
+            return np.zeros(len(rows), dtype=bool)
+        return np.fromiter(
+            ((row, bus) in ends for row, bus in enumerate(rows.at[field].tolist())),
+            dtype=bool,
+            count=len(rows),
+        )
 
     def supplied(self, rows: Rows, field: str) -> Array:
         """Whether each element's terminal `field` is connected to a supplied bus, shape (n,)."""
-        supplied = (
-            self.bus_dc if field.startswith(("bus_dc", "from_bus_dc", "to_bus_dc")) else self.bus
-        )
+        supplied = self.bus_dc if _at_dc(field) else self.bus
         return np.asarray(supplied[rows.at[field]] & self.attached(rows, field))
 
     def in_service(self, rows: Rows) -> Array:
@@ -72,10 +74,12 @@ class Topology:
         if rows.kind is e.Switch:
             return self._switch_in_service(rows)
         in_service = np.asarray(rows.column("in_service"), dtype=bool)
-        if len(rows.kind.ports) > 1 and rows.kind is not e.Line:
-            for port in rows.kind.ports:
-                if port.bus.endswith("_bus") or port.bus == "bus":
-                    in_service = in_service & self._in_service[rows.at[port.bus]]
+        if rows.kind in OPEN_AT_DEAD_BUS:
+            return in_service
+        for port in rows.kind.ports:
+            if not _at_dc(port.bus):
+                alive = self._in_service[rows.at[port.bus]] | self._open(rows, port.bus)
+                in_service = in_service & alive
         return in_service
 
     def alive(self, kind: type[Element]) -> Array:
@@ -93,8 +97,7 @@ class Topology:
         if kind is e.Switch:
             return self.in_service(rows) & self.bus[rows.at["bus"]]
         ends = [self.supplied(rows, port.bus) for port in kind.ports]
-        every = kind in CONVERTERS or kind is e.DCLine
-        fed = np.logical_and.reduce(ends) if every else np.logical_or.reduce(ends)
+        fed = (np.logical_and if kind in EVERY_SIDE else np.logical_or).reduce(ends)
         return np.asarray(self.in_service(rows) & fed)
 
     @functools.cached_property
@@ -148,48 +151,53 @@ class Topology:
                     joined = working & self.attached(rows, one) & self.attached(rows, other)
                     yield rows.at[one][joined], rows.at[other][joined]
 
-    def _spread_ac(self) -> Array:
+    def _spread(self) -> tuple[Array, Array]:
+        """Which AC and which DC buses are supplied: sources first, then what converters hand on."""
         edges = list(self._ac_edges())
         ends = [np.concatenate([edge[i] for edge in edges]) for i in (0, 1)]
-        component = _components(len(self._in_service), ends[0], ends[1])
-        sources = np.concatenate(list(self._ac_sources()) or [np.zeros(0, dtype=np.int64)])
-        fed = np.isin(component, component[sources[self._in_service[sources]]])
-        return np.asarray(fed & self._in_service)
+        ac = _components(len(self._in_service), ends[0], ends[1])
+        dc = _components(len(self._in_service_dc), *self._dc_edges())
+        bus = self._fed(ac, self._in_service, self._sources((e.ExternalGrid, e.Generator), "bus"))
+        bus_dc = self._fed(dc, self._in_service_dc, self._sources((e.SourceDC,), "bus_dc"))
+        while True:
+            before = bus.sum() + bus_dc.sum()
+            for kind in CONVERTERS:
+                rows = self.network.rows(kind)
+                if not len(rows):
+                    continue
+                working = self.in_service(rows)
+                poles = [rows.at[port.bus] for port in kind.ports[1:]]
+                for pole in poles:
+                    held = pole[working & _holds_dc_voltage(rows) & bus[rows.at["bus"]]]
+                    bus_dc = bus_dc | self._fed(dc, self._in_service_dc, held)
+                fed = np.logical_and.reduce([bus_dc[pole] for pole in poles])
+                slack = rows.at["bus"][working & _holds_angle(rows) & fed]
+                bus = bus | self._fed(ac, self._in_service, slack)
+            if bus.sum() + bus_dc.sum() == before:
+                return bus, bus_dc
 
-    def _ac_sources(self) -> Iterator[Array]:
-        for kind in (e.ExternalGrid, e.Generator, *CONVERTERS):
+    @staticmethod
+    def _fed(component: Array, in_service: Array, sources: Array) -> Array:
+        """Buses in service in a component with a source."""
+        fed = np.isin(component, component[sources[in_service[sources]]])
+        return np.asarray(fed & in_service)
+
+    def _sources(self, kinds: tuple[type[Element], ...], field: str) -> Array:
+        """Buses where sources of these kinds hold the voltage that others take their angle from."""
+        found = [np.zeros(0, dtype=np.int64)]
+        for kind in kinds:
             rows = self.network.rows(kind)
             if len(rows):
-                yield rows.at["bus"][rows.column("in_service") & _holds_angle(rows)]
+                found.append(rows.at[field][rows.column("in_service") & _holds_angle(rows)])
+        return np.concatenate(found)
 
-    def _spread_dc(self) -> Array:
-        buses = self.network.rows(e.DCBus)
-        if not len(buses):
-            return np.zeros(0, dtype=bool)
-        in_service = np.asarray(buses.column("in_service"), dtype=bool)
+    def _dc_edges(self) -> tuple[Array, Array]:
         lines = self.network.rows(e.LineDC)
-        one = other = np.zeros(0, dtype=np.int64)
-        if len(lines):
-            working = lines.column("in_service")
-            working = (
-                working & in_service[lines.at["from_bus_dc"]] & in_service[lines.at["to_bus_dc"]]
-            )
-            one, other = lines.at["from_bus_dc"][working], lines.at["to_bus_dc"][working]
-        component = _components(len(buses), one, other)
-        sources = np.concatenate(list(self._dc_sources()) or [np.zeros(0, dtype=np.int64)])
-        return np.asarray(np.isin(component, component[sources[in_service[sources]]]) & in_service)
-
-    def _dc_sources(self) -> Iterator[Array]:
-        sources = self.network.rows(e.SourceDC)
-        if len(sources):
-            yield sources.at["bus_dc"][sources.column("in_service")]
-        for kind in CONVERTERS:
-            rows = self.network.rows(kind)
-            if not len(rows):
-                continue
-            holding = rows.column("in_service") & _holds_dc_voltage(rows) & self.bus[rows.at["bus"]]
-            for port in kind.ports[1:]:
-                yield rows.at[port.bus][holding]
+        if not len(lines):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        one, other = lines.at["from_bus_dc"], lines.at["to_bus_dc"]
+        joined = lines.column("in_service") & self._in_service_dc[one] & self._in_service_dc[other]
+        return one[joined], other[joined]
 
 
 def _holds_angle(rows: Rows) -> Array:
@@ -207,6 +215,13 @@ def _holds_dc_voltage(rows: Rows) -> Array:
     if rows.kind is e.BipolarVSC:
         return np.array([mode.startswith("Vdc") for mode in rows.values("control_mode")])
     return np.array([mode == "vm_pu" for mode in rows.values("control_mode_dc")])
+
+
+_LETTER = {e.Line: "l", e.Transformer: "t", e.ThreeWindingTransformer: "t3"}
+
+
+def _at_dc(field: str) -> bool:
+    return field.startswith(("bus_dc", "from_bus_dc", "to_bus_dc"))
 
 
 def _components(count: int, one: Array, other: Array) -> Array:
