@@ -124,10 +124,12 @@ class _Fault(ValueError):
 
 
 def _number(value: Any, field: Field) -> float:
+    # Python takes 1_000 and the digits of other scripts for numbers, which nobody means here.
+    odd = isinstance(value, str) and ("_" in value or not value.isascii())
     try:
         number = (
             float(value)
-            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool) and not odd
             else None
         )
     except (ValueError, OverflowError):

@@ -70,7 +70,7 @@ def decode_strict(body: bytes) -> tuple[Settings, Network] | None:
     try:
         request = _STRICT_REQUEST.decode(body)
         settings = _STRICT_SETTINGS[request.simulationType].decode(request.settings)
-    except (msgspec.DecodeError, KeyError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError):
         return None
     elements = request.elements
     repeated = body.count(b'"parameters"') != len(elements) or len(body) <= _HANDWRITTEN_BYTES
@@ -84,10 +84,14 @@ def parse(body: bytes) -> Any:
     """JSON to plain values; raises ProblemError (400) for what is not JSON or nested too deep."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(f"The body is not JSON: {shorten(str(error), 200)}.") from error
     except RecursionError as error:
-        raise malformed("The body is nested too deep.") from error
+        raise _too_deep() from error
+
+
+def _too_deep() -> ProblemError:
+    return malformed("The body is nested too deep.")
 
 
 def malformed(message: str) -> ProblemError:
@@ -107,7 +111,10 @@ def decode_loose(body: bytes, library: Library) -> tuple[Settings, Network]:
     settings = _settings(plain, problems)
     entries = _entries(plain.get("elements"), library, problems)
     misread = {problem.element for problem in problems if problem.element is not None}
-    problems += _repeated_keys(body)
+    try:
+        problems += _repeated_keys(body)
+    except RecursionError as error:
+        raise _too_deep() from error
     problems += [
         Problem(
             kind="unknown-key",

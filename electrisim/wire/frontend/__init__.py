@@ -84,7 +84,7 @@ def recognise(body: bytes) -> Body | None:
         if "simulationType" in keys or "elements" in keys:
             return None
         plain = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return plain if any(map(_study_of, plain.values())) else None
 
@@ -139,10 +139,18 @@ def _read(plain: Body, study: Study, parameters: Parameters, report: Report) -> 
     try:
         network = Network(elements, settings.frequency if settings else 50.0)
     except ProblemError as error:
-        report.problems += error.problems
+        # What could not be read is missing here; what refers to it is not to blame.
+        unread = bool(report.problems)
+        report.problems += [
+            problem for problem in error.problems if not (unread and _is_missing(problem))
+        ]
     if report.problems or network is None or settings is None:
         raise ProblemError(report.problems)
     return Request(settings, network, parameters, echoes)
+
+
+def _is_missing(problem: Problem) -> bool:
+    return problem.kind == "no-bus" or problem.kind.startswith("unknown-")
 
 
 def _answer(study: Study, request: Request, engines: Engines, report: Report) -> Body:
