@@ -165,6 +165,8 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "too-many-faults": "Reading stopped after a thousand faults; there may be more.",
     "no-elements": "The request has no elements.",
     "no-bus": "The network has no bus.",
+    "no-supply": "No bus is supplied (in the frontend's spelling, which shows no empty results).",
+    "several-studies": "A request in the frontend's spelling names several studies.",
     "duplicate-id": "Two elements have one id.",
     "given-twice": "A key stands twice, or a parameter both nested and flat.",
     "contradiction": "Two parameters contradict each other.",
