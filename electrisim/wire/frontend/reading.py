@@ -157,8 +157,14 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
         return None
     references = {name: target.about.id for name, target in targets.items()}
     element, problems = read(item.kind, {**values, **references}, item.about.told)
+    words = {name: word for word, name in item.spelling.fields.items()}
     item.about.report.problems += [
-        msgspec.structs.replace(problem, element=item.about.id, name=item.about.label)
+        msgspec.structs.replace(
+            problem,
+            element=item.about.id,
+            name=item.about.label,
+            field=words.get(problem.field or "", problem.field),
+        )
         for problem in problems
     ]
     return element
