@@ -80,6 +80,20 @@ class Rows:
         """What a sentence calls an element: its kind and its name, or its id where it has none."""
         return told(self.kind, self.ids[row], self.names[row])
 
+    def changed(self, edits: Mapping[int, Mapping[str, Any]]) -> Rows:
+        """These rows with some fields of some elements replaced (row → field → value).
+
+        References stay: only numbers and flags may change.
+        """
+        rows = copy.copy(self)
+        elements = list(self.elements)
+        for row, fields in edits.items():
+            elements[row] = msgspec.structs.replace(elements[row], **fields)
+        rows.elements = elements
+        touched = {field for fields in edits.values() for field in fields}
+        rows._columns = {k: v for k, v in self._columns.items() if k not in touched}
+        return rows
+
 
 def told(kind: type[Element] | None, id_: str, name: str | None) -> str:
     """“Line “Cable 1””: how sentences name an element."""
@@ -139,6 +153,18 @@ class Network:
                 for row, id_ in enumerate(rows.ids)
             }
         )
+
+    def changed(self, edits: Mapping[type[Element], Mapping[int, Mapping[str, Any]]]) -> Network:
+        """This network with numbers and flags of some elements replaced (kind → row → field).
+
+        The values are taken as they are: what made them has checked them.
+        """
+        network = copy.copy(self)
+        network._rows = {
+            kind: rows.changed(edits[kind]) if kind in edits else rows
+            for kind, rows in self._rows.items()
+        }
+        return network
 
     def label(self, id_: str) -> str:
         """What a sentence calls the element with this id."""
