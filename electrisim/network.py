@@ -6,6 +6,7 @@ column; nothing edits it afterwards.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import re
