@@ -12,9 +12,10 @@ one row of `STUDIES`: how its parameters are read and how its answer is written.
 A study that fails for electrical or user reasons answers 200 with `error`, `message`, `exception`
 and `diagnostic`: the client shows nothing for any other status.
 
-The tolerance of the OpenDSS dialog is OpenDSS' own, a change of voltage between iterations. Ours is
-the mismatch of power at the buses, which decides whatever the engine thinks of its voltages; so the
-dialog's number must be a number, and has no other effect.
+The tolerance of the OpenDSS dialog is OpenDSS' own: the change of a voltage, in pu, below which
+the iteration stops. Ours is the mismatch of power at the buses, and to meet it the engine iterates
+until voltages change by no more than 1e-10 pu. So the dialog's number is a bound that is always
+kept; one below 1e-10 is answered with a warning.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from electrisim.wire.frontend.tables import POWER_FLOW
 from electrisim.wire.frontend.writing import write_lists
 
 MEDIA_TYPE = "application/json"
+#: From this status on an error is the server's or the traffic's, and no answer to the study.
+TOO_BUSY = 429
 
 Body = dict[str, Any]
 Parameters = Mapping[str, Any]
@@ -100,13 +103,18 @@ def _study_of(entry: Any) -> Study | None:
 
 
 def answer(plain: Body, engines: Engines) -> bytes:
-    """The answer to a recognised body, or the error body that the client shows."""
+    """The answer to a recognised body, or the error body that the client shows.
+
+    Raises ProblemError for what is no failure of the study (overload, deadline).
+    """
     report = Report()
     try:
         study, parameters = _study(plain)
         request = _read(plain, study, parameters, report)
         return msgspec.json.encode(_answer(study, request, engines, report))
     except ProblemError as error:
+        if error.status >= TOO_BUSY:
+            raise
         return msgspec.json.encode(_failure(error, report))
 
 
@@ -265,19 +273,25 @@ def _read_opendss(parameters: Parameters, report: Report) -> powerflow.PowerFlow
         "maxIterations": "max_iteration",
         "exportCommands": "export_script",
     }
-    tolerance = present(parameters.get("tolerance"))
-    if tolerance is not ABSENT and not (number(tolerance) or 0) > 0:
-        report.problems.append(
-            Problem(
-                kind="not-a-number",
-                message=f"The power flow: tolerance must be a number greater than 0, not "
-                f"“{shorten(tolerance)}”.",
-                field="tolerance",
-            )
-        )
+    _bound_tolerance(parameters.get("tolerance"), report)
     known = ("tolerance", "analysisType", "harmonics", "neglectLoadY")
     values = _settings(parameters, report, words, known)
     return _power_flow({**values, "solver": "opendss"}, report)
+
+
+#: Change of voltage at which the OpenDSS engine stops [pu].
+_FINEST = 1e-10
+
+
+def _bound_tolerance(given: Any, report: Report) -> None:
+    """The engine is finer than what the dialog asks for; what is no tolerance is refused."""
+    value = present(given)
+    tolerance = _FINEST if value is ABSENT else number(value)
+    if tolerance is None or tolerance <= 0:
+        message = f"The power flow: tolerance must be greater than 0 [pu], not “{shorten(value)}”."
+        report.problems.append(Problem(kind="out-of-bounds", message=message, field="tolerance"))
+    elif tolerance < _FINEST:
+        report.note("", "", f"The tolerance {tolerance:g} pu was not used: {_FINEST:g} pu was")
 
 
 def _write_pandapower(request: Request, found: Answer) -> tuple[Body, list[str]]:

@@ -301,6 +301,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
         e.DCLine,
         _same("p_mw loss_percent loss_mw vm_from_pu vm_to_pu in_service"),
         MappingProxyType({"from_bus": ("busFrom", "bus"), "to_bus": ("busTo", "bus")}),
+        needs=_words("vm_from_pu vm_to_pu"),
         beyond=_words(
             "bus v_kv max_q_from_mvar max_q_to_mvar min_q_from_mvar min_q_to_mvar",
             LIMITS, COST, FILLERS,
