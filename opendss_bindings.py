@@ -15,6 +15,8 @@ Commands are ours, never a client's: no name, number or text of a request reache
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import importlib.util
 import itertools
 import logging
@@ -31,7 +33,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import opendssdirect
 from numpy.typing import NDArray
 
 import opendss_child
@@ -39,6 +40,26 @@ from electrisim.problems import Problem, ProblemError
 from opendss_child import CONTROLS_UNSETTLED, UNKNOWN_ELEMENT
 
 log = logging.getLogger(__name__)
+
+
+def _load() -> Any:
+    """Import opendssdirect so that its threads cannot crash the process.
+
+    The engine's runtime remembers where the environment lies when it is loaded, and reads it there
+    in every thread that first enters it. But the C library moves the environment when variables are
+    added to it (gunicorn does, numerical libraries do), and frees the old place: the engine
+    then crashes. So it is shown a copy that stays where it is.
+    """
+    if sys.platform == "linux" and "dss_python_backend" not in sys.modules:
+        environ = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+        entries = list(itertools.takewhile(lambda entry: entry is not None, environ))
+        copy = (ctypes.c_char_p * (len(entries) + 1))(*entries)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(copy))  # beyond the interpreter's own end
+        ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value = ctypes.addressof(copy)
+    return importlib.import_module("opendssdirect")
+
+
+opendssdirect = _load()
 
 # What our translation writes, and no more: no quotes, comments, variables, paths or line breaks,
 # and no verb that touches a file, a shell or another circuit.

@@ -252,19 +252,26 @@ def test_an_unknown_source_is_refused(bindings, binding):
 
 @BOTH
 def test_the_next_request_finds_nothing_of_the_last_even_after_an_error(binding):
-    """The line's reactance is given at 50 Hz, and would count 1.2 times in a 60 Hz circuit."""
+    """The reactance is said to be one at 50 Hz, and would count 1.2 times in a 60 Hz circuit."""
+
+    def solved() -> tuple[list[str], bytes, bytes]:
+        with bindings.session(binding) as session:
+            session.run([*TWO_SOURCES, "edit vsource.g1 angle=5", "edit reactor.x basefreq=50"])
+            assert session.solve().converged
+            (power,) = session.powers(["reactor.x"])
+            # P = V² sin δ / X; the sources' own 2e-6 Ω are neglected.
+            assert -power[:3].sum().real == approx(1e5 * math.sin(math.radians(5)), rel=5e-6)
+            return session.node_names(), session.voltages().tobytes(), power.tobytes()
+
     bindings = Bindings(contexts=1)
-    fresh = solved_circuit(bindings, binding)
+    fresh = solved()
     with pytest.raises(ZeroDivisionError), bindings.session(binding) as session:
         session.run(["set defaultbasefrequency=60", *TWO_SOURCES])
         session.solve()
         raise ZeroDivisionError
     with bindings.session(binding) as session, pytest.raises(EngineError):
         session.powers(["reactor.x"])
-    names, voltages, powers = solved_circuit(bindings, binding)
-    assert names == fresh[0]
-    assert np.array_equal(voltages, fresh[1])
-    assert all(map(np.array_equal, powers, fresh[2]))
+    assert solved() == fresh
 
 
 @pytest.mark.parametrize(("binding", "rounds"), [("opendssdirect", 200), ("py_dss_interface", 25)])
@@ -337,6 +344,32 @@ def test_the_environment_says_how_many_contexts_there_are(monkeypatch):
         Bindings()
 
 
+ENVIRONMENT = """
+import os, sys, threading
+sys.path.insert(0, {root!r})
+os.environ["BEFORE"] = "1"
+from opendss_bindings import Bindings
+for number in range(3000):
+    os.environ[f"AFTER{{number}}"] = "x" * 20
+rubbish = [bytes([255]) * size for size in range(8, 4000, 8) for _ in range(20)]
+bindings = Bindings(contexts=1)
+def solve():
+    with bindings.session("opendssdirect") as session:
+        session.run({circuit!r})
+        assert session.solve().converged
+for _ in range(3):
+    thread = threading.Thread(target=solve)
+    thread.start()
+    thread.join()
+"""
+
+
+def test_the_environment_may_change_under_the_threads_of_a_server():
+    """The engine reads its environment in every new thread, where the C library has moved it."""
+    script = ENVIRONMENT.format(root=str(ROOT), circuit=CIRCUIT)
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 # The child process of EPRI's build
 
 
@@ -380,13 +413,15 @@ def test_neither_build_writes_to_our_streams(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_child_has_no_environment_no_directory_and_no_files_to_write(tmp_path):
+def test_the_child_has_no_environment_no_directory_no_streams_and_no_files_to_write(tmp_path):
     bindings = Bindings()
     before = Path.cwd()
     with bindings.session("py_dss_interface") as session:
         process = Path(f"/proc/{session.process.pid}")
         assert b"PATH=" not in process.joinpath("environ").read_bytes().replace(b"_PATH=", b"")
         assert str(process.joinpath("cwd").readlink()).endswith("(deleted)")
+        for stream in "012":
+            assert process.joinpath("fd", stream).readlink() == Path(os.devnull)
         session.run(CIRCUIT)
         session.solve()
         # Past our own check of the words, straight to the engine.
