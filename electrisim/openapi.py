@@ -288,7 +288,7 @@ def _study(name: str, study: Study) -> Schema:
             {
                 "simulationType": {"const": name},
                 "elements": {**elements, "description": "The elements by their ids."},
-                "settings": ref(f"{title}Settings"),
+                "settings": {"anyOf": [ref(f"{title}Settings"), {"type": "null"}]},
             },
             ["simulationType", "elements"],
         ),
