@@ -248,7 +248,9 @@ def _impedance(network: Network, rows: Rows, settings: Settings, tables: Tables)
     r, x = rows.column("rft_pu"), rows.column("xft_pu")
     back = _given(rows.column("rtf_pu"), r) + 1j * _given(rows.column("xtf_pu"), x)
     y_from = rows.column("gf_pu") + 1j * rows.column("bf_pu")
-    y_to = rows.column("gt_pu") + 1j * rows.column("bt_pu")
+    y_to = _given(rows.column("gt_pu"), y_from.real) + 1j * _given(
+        rows.column("bt_pu"), y_from.imag
+    )
     return TwoPorts(sn / (r + 1j * x), sn / back, sn * y_from, sn * y_to, np.ones(len(rows)))
 
 
