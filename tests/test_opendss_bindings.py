@@ -268,6 +268,7 @@ def test_the_next_request_finds_nothing_of_the_last_even_after_an_error(binding)
     with pytest.raises(ZeroDivisionError), bindings.session(binding) as session:
         session.run(["set defaultbasefrequency=60", *TWO_SOURCES])
         session.solve()
+        session.powers(["reactor.x"])
         raise ZeroDivisionError
     with bindings.session(binding) as session, pytest.raises(EngineError):
         session.powers(["reactor.x"])
