@@ -63,7 +63,7 @@ Controllable = Annotated[bool, says("Whether optimal power flow may move it.")]
 Label = Annotated[str, says("A label without effect on the solution.")]
 RatedPower = Annotated[float, quantity("MVA", "Rated apparent power.", gt=0)]
 Df = Annotated[float, quantity("1", "Derating of the rated current.", gt=0)]
-Parallel = Annotated[int, quantity("1", "Number of equal systems in parallel.", ge=1)]
+Parallel = Annotated[int, quantity("1", "Number of equal systems in parallel.", ge=1, le=100_000)]
 MaxLoading = Annotated[float, quantity("%", "Largest loading allowed in OPF and contingency.", gt=0)]
 MinP = Annotated[float, quantity("MW", "Smallest active power in OPF.")]
 MaxP = Annotated[float, quantity("MW", "Largest active power in OPF.")]
@@ -291,7 +291,7 @@ class _Shunt(Element, frozen=True):
     p_mw: Annotated[float, quantity("MW", "Active power consumed per step at vn_kv.")] = 0.0
     vn_kv: Annotated[float, quantity("kV", "Rated voltage; the bus's where absent.", gt=0)] | None = None
     step: Annotated[float, quantity("1", "Steps that are connected.", ge=0)] = 1.0
-    max_step: Annotated[int, quantity("1", "Steps that exist.", ge=0)] = 1
+    max_step: Annotated[int, quantity("1", "Steps that exist.", ge=0, le=100_000)] = 1
     in_service: InService = True
     step_dependency_table: NoTable = None
     id_characteristic_table: NoTable = None
