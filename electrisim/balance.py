@@ -12,6 +12,13 @@ from electrisim.network import Array, Network
 from electrisim.results import Tables
 from electrisim.topology import Topology
 
+#: Kinds whose powers pass between buses. What the others draw is what a bus reports; pandapower
+#: counts DC lines among the branches.
+BRANCHES = (
+    e.Line, e.Transformer, e.ThreeWindingTransformer, e.Impedance, e.TCSC, e.Switch, e.DCLine,
+    e.LineDC,
+)  # fmt: skip
+
 DC_SIDE = ("bus_dc", "bus_dc_plus", "bus_dc_minus", "from_bus_dc", "to_bus_dc")
 
 

@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.balance import drawn_mva
+from electrisim.balance import BRANCHES, drawn_mva
 from electrisim.elements import Element
 from electrisim.network import Array, Network, Rows
 from electrisim.results import Tables
@@ -32,9 +32,29 @@ def complete(network: Network, topology: Topology, settings: Settings, tables: T
             name: np.where(alive[(...,) + (None,) * (values.ndim - 1)], values, np.nan)
             for name, values in columns.items()
         }
-    if e.Switch in done and settings.model == "balanced":
-        _add_switch_flows(network, topology, done)
+    if settings.model == "balanced":
+        _add_bus_powers(network, topology, settings, done)
+        if e.Switch in done:
+            _add_switch_flows(network, topology, done)
     return done
+
+
+def _add_bus_powers(
+    network: Network,
+    topology: Topology,
+    settings: Settings,
+    tables: dict[type[Element], dict[str, Array]],
+) -> None:
+    """What a bus draws is what the elements at it draw, on whichever engine."""
+    drawn, drawn_dc = drawn_mva(
+        network, topology, tables, [kind for kind in tables if kind not in BRANCHES]
+    )
+    if e.Bus in tables:
+        tables[e.Bus]["p_mw"] = np.where(topology.bus, drawn.real, np.nan)
+        if not settings.linear:
+            tables[e.Bus]["q_mvar"] = np.where(topology.bus, drawn.imag, np.nan)
+    if e.DCBus in tables:
+        tables[e.DCBus]["p_mw"] = np.where(topology.bus_dc, drawn_dc.real, np.nan)
 
 
 _BRANCH: Mapping[str, type[Element]] = {

@@ -69,11 +69,14 @@ class NotConvergedError(ProblemError):
         self,
         message: str,
         *,
+        element: str | None = None,
+        name: str | None = None,
         problems: Sequence[Problem] = (),
         diagnosis: Sequence[dict[str, Any]] = (),
         **evidence: Any,
     ) -> None:
-        listed = [Problem(kind="not-converged", message=message), *problems]
+        told = Problem(kind="not-converged", message=message, element=element, name=name)
+        listed = [told, *problems]
         extra = {"diagnosis": list(diagnosis), **evidence}
         super().__init__(listed, kind="not-converged", extra=extra)
 

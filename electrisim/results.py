@@ -203,13 +203,21 @@ class Losses(msgspec.Struct, frozen=True):
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """How far an answer is from a solution, recomputed from its own numbers."""
+    """How far an answer is from a solution, recomputed from its own numbers.
+
+    A mismatch is what is left at a node, or by what a reported number misses what the graph's data
+    give at the returned voltages (a current by its MVA at 1 pu); a set-point error is delivered
+    against asked. The elements are those with the largest of either.
+    """
 
     max_p_mismatch_mw: float
     max_q_mismatch_mvar: float
     max_setpoint_error_mw: float
     max_setpoint_error_mvar: float
     max_setpoint_element: str | None = None
+    max_mismatch_element: str | None = None
+    max_voltage_mismatch_pu: float = 0.0
+    max_setpoint_error_pu: float = 0.0
 
 
 Tables = Mapping[type[Element], Mapping[str, Array]]
