@@ -137,6 +137,16 @@ ERRORS: Mapping[str, ErrorKind] = MappingProxyType(
             "Overloaded",
             "All engines were busy for too long; `Retry-After` says when to ask again.",
         ),
+        "engine-died": ErrorKind(
+            503,
+            "The engine broke down",
+            "EPRI's engine ended in the middle of the request; the next one gets a new engine.",
+        ),
+        "deadline": ErrorKind(
+            504,
+            "Too slow",
+            "EPRI's engine gave no answer in time (`OPENDSS_DEADLINE`) and was stopped.",
+        ),
     }
 )
 
