@@ -1,35 +1,47 @@
 """pandapower as an engine: how we speak pandapower, wholly, and nothing else.
 
-Tables are made in bulk, one frame per kind from the catalogue's columns, over a shallow copy of one
-empty network that is never edited in place. Results come back as pandapower's own columns.
+Tables are made in bulk from the catalogue's columns (`pandapower_tables`), over a shallow copy of
+one empty network that is never edited in place. Results come back as pandapower's own columns.
+Beside this file: `pandapower_loads` and `pandapower_solving` keep the numbers right,
+`pandapower_refusals` names what pandapower cannot do, `pandapower_unbalanced` speaks its
+three-phase power flow, `pandapower_script` writes scripts.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandapower as pp
-import pandas as pd
 from pandapower.auxiliary import pandapowerNet
-from pandapower.powerflow import LoadflowNotConverged
 
+import pandapower_loads
+import pandapower_unbalanced
 from electrisim import elements as e
 from electrisim.elements import FIELDS, KINDS, Element
-from electrisim.engine import Support
-from electrisim.network import Array, Network, Rows, shift_degree, shifts3w_degree
-from electrisim.problems import NotConvergedError, Problem
+from electrisim.engine import Model, Support
+from electrisim.network import Array, Network
+from electrisim.problems import Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
 from electrisim.studies.powerflow import PowerFlow
 from electrisim.topology import Topology
+from pandapower_refusals import no_reactance, refusals
+from pandapower_script import script
+from pandapower_solving import NoReactanceError, solve, start_angles
+from pandapower_tables import Block, expected_columns, frames, power_flow_blocks
 
-DERIVED = Support("derived")
+# What pandapower tells its users about their data, we tell in warnings and problems.
+logging.getLogger("pandapower").setLevel(logging.CRITICAL)
+
+#: pandapower's tables that it edits although a network may have nothing there.
+EDITED = ("gen", "trafo", "res_bus_dc", "res_source_dc")
 
 
 class Pandapower:
@@ -39,117 +51,224 @@ class Pandapower:
 
     def __init__(self) -> None:
         self._empty = pp.create_empty_network()
+        self._expected = expected_columns(self._empty, {kind.table for kind in KINDS})
 
     @functools.cached_property
     def support(self) -> Mapping[str, Mapping[type[Element], Support]]:
-        return MappingProxyType({"balanced": SUPPORT, "unbalanced": SUPPORT_3PH})
+        return MappingProxyType({"balanced": SUPPORT, "unbalanced": pandapower_unbalanced.SUPPORT})
 
     @functools.cached_property
     def standard_types(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        """pandapower's library: table → name of the type → parameters."""
-        return MappingProxyType(self._empty["std_types"])
+        """pandapower's library in the catalogue's fields: table → type → parameters."""
+        return MappingProxyType(
+            {
+                kind.table: {
+                    name: {field: value for field, value in type_.items() if field in FIELDS[kind]}
+                    for name, type_ in self._empty["std_types"][kind.table].items()
+                }
+                for kind in KINDS
+                if kind.from_std_type
+            }
+        )
 
     def version(self, settings: Settings) -> Mapping[str, str]:
         return {"name": self.name, "version": pp.__version__}
 
     def refusals(self, network: Network, settings: Settings) -> list[Problem]:
-        return _setting_refusals(settings)
+        return refusals(network, settings)
 
     @contextmanager
-    def build(
-        self, network: Network, topology: Topology, settings: Settings
-    ) -> Iterator[PandapowerModel]:
-        yield PandapowerModel(network, settings, self._net(network))
+    def build(self, network: Network, topology: Topology, settings: Settings) -> Iterator[Model]:
+        assert isinstance(settings, PowerFlow)
+        make = (
+            pandapower_unbalanced.UnbalancedModel
+            if settings.model == "unbalanced"
+            else BalancedModel
+        )
+        yield make(network, topology, settings, self.net)
 
-    def _net(self, network: Network) -> pandapowerNet:
+    def net(self, frequency_hz: float, blocks: Sequence[Block]) -> pandapowerNet:
+        """A net of these tables; those that the network has nothing of are shared, never edited."""
         net = copy.copy(self._empty)
         for name, value in net.items():
-            if isinstance(value, dict):
-                net[name] = copy.deepcopy(value) if name != "std_types" else value
-        net["f_hz"] = network.frequency_hz
-        for table, blocks in _tables(network).items():
-            net[table] = _frame(net[table], blocks)
+            if isinstance(value, dict) and name != "std_types":
+                net[name] = copy.deepcopy(value)
+        for name in EDITED:
+            net[name] = self._empty[name].copy()
+        net["f_hz"] = frequency_hz
+        for table, frame in frames(self._expected, blocks).items():
+            net[table] = frame
         return net
 
 
-class PandapowerModel:
-    """A network as a pandapower net."""
+class BalancedModel:
+    """A network as pandapower's tables, with one phase standing for three."""
 
-    def __init__(self, network: Network, settings: Settings, net: pandapowerNet) -> None:
+    def __init__(
+        self,
+        network: Network,
+        topology: Topology,
+        settings: PowerFlow,
+        make_net: Callable[[float, Sequence[Block]], pandapowerNet],
+    ) -> None:
         self.network = network
+        self.topology = topology
         self.settings = settings
-        self.net = net
+        self._make_net = make_net
+        blocks = power_flow_blocks(network, topology, settings)
+        self._blocks, self._mixed = pandapower_loads.unmixed(network, topology, blocks)
+        self._call, self._arguments = _CALLS[settings.mode](settings)
 
     def power_flow(self) -> Solution:
-        settings = self.settings
-        assert isinstance(settings, PowerFlow)
-        try:
-            _SOLVERS[settings.mode](self.net, settings)
-        except LoadflowNotConverged as error:
-            raise NotConvergedError("pandapower found no solution.") from error
+        return self.solution
+
+    @functools.cached_property
+    def solution(self) -> Solution:
         return Solution(
-            tables=self._read(),
-            iterations=_iterations(self.net),
-            solver=_solver(self.net, settings),
+            tables=self._read(self.net),
+            iterations=int(self.net["_ppc"]["iterations"]),
+            solver=_solver(self.net, self.settings),
         )
 
     def script(self) -> str:
-        raise NotImplementedError
+        return script(self.network, self._blocks, self._call, self._arguments, self._mixed)
 
-    def _read(self) -> dict[type[Element], dict[str, Array]]:
+    @functools.cached_property
+    def net(self) -> pandapowerNet:
+        """pandapower's own net, solved."""
+        try:
+            return self._solve()
+        except NoReactanceError as error:
+            if self.settings.mode == "dc" or self.settings.init == "dc":
+                raise no_reactance(self.network, self.topology) from error
+        self._arguments["init_va_degree"] = start_angles(self.network, self.topology)
+        return self._solve()
+
+    def _solve(self) -> pandapowerNet:
+        net = self._make_net(self.network.frequency_hz, self._blocks)
+        seen = ("res_bus", "va_degree" if self.settings.linear else "vm_pu")
+        solve(net, self._call, self._arguments, self.settings, seen)
+        return net
+
+    def _read(self, net: pandapowerNet) -> dict[type[Element], dict[str, Array]]:
         """Every kind's result columns, in the network's row order."""
-        tables: dict[type[Element], dict[str, Array]] = {}
-        for table, blocks in _tables(self.network).items():
-            frame = self.net["res_" + table]
-            start = 0
-            for rows in blocks:
-                end = start + len(rows)
-                tables[rows.kind] = {
-                    name: frame[name].to_numpy(dtype=float)[start:end]
-                    for name in COLUMNS[rows.kind]
-                    if name in frame
-                }
-                start = end
+        found: dict[type[Element], dict[str, Array]] = {}
+        for block, columns in _slices(net, self._blocks):
+            if block.kind is None:
+                continue
+            if block.kind is e.B2BVSC:
+                columns = _as_one(columns)
+            if block.keep is not None:
+                columns = {name: _spread(part, block.keep) for name, part in columns.items()}
+            found[block.kind] = columns
+        self._follow_voltages(net, found)
+        tables = {}
+        for kind in self.network.kinds:
+            columns = found.get(kind, {})
+            nothing = np.full(len(self.network.rows(kind)), np.nan)
+            tables[kind] = {
+                name: nothing
+                if name not in columns or (self.settings.linear and _needs_ac(name))
+                else columns[name]
+                for name in COLUMNS[kind]
+            }
         return tables
 
+    def _follow_voltages(
+        self, net: pandapowerNet, found: dict[type[Element], dict[str, Array]]
+    ) -> None:
+        """What pandapower does not tell: voltages at PV systems, loads that we had to change."""
+        buses = found[e.Bus]
+        if e.PVSystem in found:
+            at = self.network.rows(e.PVSystem).at["bus"]
+            found[e.PVSystem] |= {name: buses[name][at] for name in ("vm_pu", "va_degree")}
+        if not self._mixed.any():
+            return
+        loads, mixed = found[e.Load], self._mixed
+        at = self.network.rows(e.Load).at["bus"]
+        power = pandapower_loads.power_mva(self.network, buses["vm_pu"])
+        for name, drawn in (("p_mw", power.real), ("q_mvar", power.imag)):
+            at_bus = buses[name].copy()
+            np.add.at(at_bus, at[mixed], (drawn - loads[name])[mixed])
+            for block, columns in _slices(net, self._blocks):
+                if block.kind is None and block.table == "shunt":
+                    np.subtract.at(at_bus, block.columns["bus"], columns[name])
+            buses[name] = at_bus
+            loads[name] = np.where(mixed, drawn, loads[name])
 
-def _ac(net: pandapowerNet, settings: PowerFlow) -> None:
-    pp.runpp(
-        net,
-        algorithm=settings.algorithm or "nr",
-        calculate_voltage_angles=settings.calculate_voltage_angles,
-        init=settings.init,
-        max_iteration=settings.max_iteration or "auto",
-        tolerance_mva=settings.tolerance or 1e-8,
-        trafo_model=settings.trafo_model,
-        trafo_loading=settings.trafo_loading,
-        enforce_q_lims=settings.enforce_q_lims,
-        voltage_depend_loads=settings.voltage_depend_loads,
-        consider_line_temperature=settings.consider_line_temperature,
-        distributed_slack=settings.distributed_slack,
+
+def _slices(
+    net: pandapowerNet, blocks: Sequence[Block]
+) -> Iterator[tuple[Block, dict[str, Array]]]:
+    """Each block with the result columns of its rows."""
+    start: dict[str, int] = {}
+    columns: dict[str, dict[str, Array]] = {}
+    for block in blocks:
+        if block.table not in columns:
+            frame = net["res_" + block.table]
+            columns[block.table] = {
+                name: values.to_numpy(dtype=float) for name, values in frame.items()
+            }
+        begin = start.get(block.table, 0)
+        end = start[block.table] = begin + len(block.names)
+        yield block, {name: values[begin:end] for name, values in columns[block.table].items()}
+
+
+def _spread(values: Array, keep: Array) -> Array:
+    """The values of the kept elements among all of a kind, NaN for the others."""
+    spread = np.full(len(keep), np.nan)
+    spread[keep] = values
+    return spread
+
+
+def _as_one(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """The results of stacked converters from those of their plus and minus halves."""
+    plus = {name: values[0::2] for name, values in columns.items()}
+    minus = {name: values[1::2] for name, values in columns.items()}
+    one = {name: plus[name] + minus[name] for name in ("p_mw", "q_mvar")}
+    for name in ("vm_internal_pu", "va_internal_degree", "vm_pu", "va_degree"):
+        one[name] = (plus[name] + minus[name]) / 2
+    for name in ("p_dc_mw", "vm_internal_dc_pu", "vm_dc_pu"):
+        one[f"{name}_p"], one[f"{name}_m"] = plus[name], minus[name]
+    return one
+
+
+def _needs_ac(column: str) -> bool:
+    """Whether a result column means nothing in the linearised power flow."""
+    return column.startswith(("q_", "ql_", "vm_", "thyristor_", "x_"))
+
+
+# -- calling pandapower ----------------------------------------------------------------------------
+
+_Call = tuple[Callable[..., None], dict[str, Any]]
+
+
+def _ac(settings: PowerFlow) -> _Call:
+    return pp.runpp, {
+        "algorithm": settings.algorithm or "nr",
+        "calculate_voltage_angles": settings.calculate_voltage_angles,
+        "init": settings.init,
+        "max_iteration": settings.max_iteration or "auto",
+        "tolerance_mva": settings.tolerance or 1e-8,
+        "trafo_model": settings.trafo_model,
+        "trafo_loading": settings.trafo_loading,
+        "enforce_q_lims": settings.enforce_q_lims,
+        "voltage_depend_loads": settings.voltage_depend_loads,
+        "consider_line_temperature": settings.consider_line_temperature,
+        "distributed_slack": settings.distributed_slack,
         # No JIT: compiling takes two seconds of the first request; lightsim2grid is faster anyway.
-        numba=False,
-    )
+        "numba": False,
+    }
 
 
-def _dc(net: pandapowerNet, settings: PowerFlow) -> None:
-    pp.rundcpp(
-        net,
-        trafo_model=settings.trafo_model,
-        trafo_loading=settings.trafo_loading,
-        calculate_voltage_angles=settings.calculate_voltage_angles,
-        numba=False,
-    )
+def _dc(settings: PowerFlow) -> _Call:
+    return pp.rundcpp, {
+        "trafo_model": settings.trafo_model,
+        "trafo_loading": settings.trafo_loading,
+    }
 
 
-_SOLVERS: Mapping[str, Callable[[pandapowerNet, PowerFlow], None]] = MappingProxyType(
-    {"ac": _ac, "dc": _dc}
-)
-
-
-def _iterations(net: pandapowerNet) -> int | None:
-    found = (net["_ppc"] or {}).get("iterations")
-    return None if found is None else int(found)
+_CALLS: Mapping[str, Callable[[PowerFlow], _Call]] = MappingProxyType({"ac": _ac, "dc": _dc})
 
 
 def _solver(net: pandapowerNet, settings: PowerFlow) -> str:
@@ -159,135 +278,18 @@ def _solver(net: pandapowerNet, settings: PowerFlow) -> str:
     return f"{algorithm} (lightsim2grid)" if net["_options"].get("lightsim2grid") else algorithm
 
 
-def _setting_refusals(settings: Settings) -> list[Problem]:
-    foreign = {
-        "algorithm": settings.algorithm in ("normal", "newton"),
-        "binding": settings.binding != "opendssdirect",
-        "source_impedance": settings.source_impedance,
-        "solution_mode": settings.solution_mode != "snapshot",
-        "load_model": settings.load_model != "powerflow",
-        "control_mode": settings.control_mode != "static",
-    }
-    return [
-        Problem(
-            kind="unsupported",
-            message=f"The setting {name} “{getattr(settings, name)}” is OpenDSS' own; "
-            "pandapower does not know it.",
-            field=name,
-        )
-        for name, given in foreign.items()
-        if given
-    ]
+# -- what pandapower can represent -----------------------------------------------------------------
 
+DERIVED = Support("derived")
 
-# -- from the catalogue to tables ------------------------------------------------------------------
-
-
-def _tables(network: Network) -> dict[str, list[Rows]]:
-    """pandapower's table → the kinds that stand in it, one after the other."""
-    tables: dict[str, list[Rows]] = {}
-    for kind in KINDS:
-        if kind in network.kinds:
-            tables.setdefault(kind.table, []).append(network.rows(kind))
-    return tables
-
-
-def _frame(empty: pd.DataFrame, blocks: list[Rows]) -> pd.DataFrame:
-    parts = [(_TRANSLATIONS.get(rows.kind) or derive)(rows) for rows in blocks]
-    names = dict.fromkeys([*empty.columns, *(name for part in parts for name in part)])
-    data: dict[str, Any] = {}
-    for name in names:
-        dtype = empty[name].dtype if name in empty.columns else None
-        pieces = [
-            part[name] if name in part else _missing(dtype, len(rows))
-            for part, rows in zip(parts, blocks, strict=True)
-        ]
-        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        data[name] = (
-            whole if dtype is None or whole.dtype == dtype else pd.array(whole, dtype=dtype)
-        )
-    return pd.DataFrame(data, copy=False)
-
-
-def _missing(dtype: Any, count: int) -> Array:
-    if dtype is None or dtype.kind == "f":
-        return np.full(count, np.nan)
-    if dtype.kind == "b":
-        return np.zeros(count, dtype=bool)
-    return np.full(count, None, dtype=object)
-
-
-def derive(rows: Rows) -> dict[str, Array]:
-    """The columns of a kind whose fields are pandapower's, without those that nobody gave."""
-    columns: dict[str, Array] = {"name": np.array(rows.names, dtype=object)}
-    for name, field in FIELDS[rows.kind].items():
-        if field.type == "reference":
-            columns[name] = rows.at[name]
-            continue
-        values = rows.values(name)
-        if not field.required and field.default is None and values.count(None) == len(values):
-            continue
-        if field.type == "number":
-            columns[name] = np.array(values, dtype=float)
-        elif field.type == "integer":
-            columns[name] = np.array(values)
-        elif field.type == "flag" and None not in values:
-            columns[name] = np.array(values, dtype=bool)
-        else:
-            columns[name] = np.array(values, dtype=object)
-    return columns
-
-
-def _transformer(rows: Rows) -> dict[str, Array]:
-    return {**derive(rows), "shift_degree": shift_degree(rows), **_taps(rows, ("", "2"))}
-
-
-def _transformer3w(rows: Rows) -> dict[str, Array]:
-    mv, lv = shifts3w_degree(rows)
-    return {**derive(rows), "shift_mv_degree": mv, "shift_lv_degree": lv, **_taps(rows, ("",))}
-
-
-def _taps(rows: Rows, changers: tuple[str, ...]) -> dict[str, Array]:
-    """Tap changers as pandapower wants them: position, neutral and type where there is a side."""
-    columns: dict[str, Array] = {}
-    for changer in changers:
-        sides = rows.values(f"tap{changer}_side")
-        if sides.count(None) == len(sides):
-            continue
-        neutral = np.nan_to_num(rows.column(f"tap{changer}_neutral"))
-        position = rows.column(f"tap{changer}_pos")
-        columns[f"tap{changer}_neutral"] = neutral
-        columns[f"tap{changer}_pos"] = np.where(np.isnan(position), neutral, position)
-        columns[f"tap{changer}_step_degree"] = np.nan_to_num(
-            rows.column(f"tap{changer}_step_degree")
-        )
-        types = [kind or "Ratio" for kind in rows.values(f"tap{changer}_changer_type")]
-        columns[f"tap{changer}_changer_type"] = np.array(types, dtype=object)
-    return columns
-
-
-def _impedance(rows: Rows) -> dict[str, Array]:
-    columns = derive(rows)
-    for there, back in (("rft_pu", "rtf_pu"), ("xft_pu", "xtf_pu")):
-        given = rows.column(back)
-        columns[back] = np.where(np.isnan(given), rows.column(there), given)
-    return columns
-
-
-def _switch(rows: Rows) -> dict[str, Array]:
-    return {**derive(rows), "et": rows.at["et"].astype(object)}
-
-
-_TRANSLATIONS: Mapping[type[Element], Callable[[Rows], dict[str, Array]]] = MappingProxyType(
+SUPPORT: Mapping[type[Element], Support] = MappingProxyType(
     {
-        e.Transformer: _transformer,
-        e.ThreeWindingTransformer: _transformer3w,
-        e.Impedance: _impedance,
-        e.Switch: _switch,
+        **dict.fromkeys(KINDS, DERIVED),
+        e.Load: Support("derived", "At a bus that also draws other power, beside a shunt."),
+        e.PVSystem: Support("translated", "A static generator with the power its curves give."),
+        e.B2BVSC: Support("translated", "Two converters, with half the impedances each."),
+        e.BipolarVSC: Support(
+            "unsupported", "pandapower has a table for it, and leaves it out of the power flow"
+        ),
     }
-)
-
-SUPPORT: Mapping[type[Element], Support] = MappingProxyType(dict.fromkeys(KINDS, DERIVED))
-SUPPORT_3PH: Mapping[type[Element], Support] = MappingProxyType(
-    dict.fromkeys(KINDS, Support("unsupported", ""))
 )

@@ -1,0 +1,142 @@
+"""What pandapower cannot do: settings that it would ignore, elements that it would get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from electrisim import elements as e
+from electrisim.elements import Element
+from electrisim.network import Array, Network, Rows, fault
+from electrisim.problems import Problem, ProblemError
+from electrisim.settings import Settings
+from electrisim.studies.powerflow import PowerFlow
+from electrisim.topology import Topology
+
+#: Kinds that only Newton-Raphson solves.
+CONTROLLED = (e.SVC, e.TCSC, e.SSC, e.VSC, e.B2BVSC, e.DCBus)
+#: Kinds that the linear power flow leaves out.
+NOT_LINEAR = (e.TCSC, e.VSC, e.B2BVSC, e.DCBus, e.LineDC, e.LoadDC, e.SourceDC)
+FOLLOWS_VOLTAGE = (
+    "const_z_p_percent", "const_i_p_percent", "const_z_q_percent", "const_i_q_percent",
+)  # fmt: skip
+
+_Reasons = Iterator[tuple[str, str]]
+
+
+def refusals(network: Network, settings: Settings) -> list[Problem]:
+    """Every setting and element of a balanced study that pandapower would ignore or get wrong."""
+    assert isinstance(settings, PowerFlow)
+    if settings.linear:
+        reasons, elements = _linear_settings(settings), _linear_elements(network)
+    else:
+        reasons, elements = _newton_settings(network, settings), _newton_elements(network)
+    return [*said(settings, foreign(settings)), *said(settings, reasons), *elements]
+
+
+def said(settings: Settings, reasons: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """One problem per (setting, why it cannot be as it is)."""
+    for name, why in reasons:
+        value = getattr(settings, name)
+        told = str(value).lower() if isinstance(value, bool) else value
+        message = f"The setting {name} “{told}” {why}."
+        yield Problem(kind="unsupported", message=message, field=name)
+
+
+def foreign(settings: Settings) -> _Reasons:
+    """What only OpenDSS knows."""
+    if settings.algorithm in ("normal", "newton"):
+        yield "algorithm", "is OpenDSS' own; pandapower's are nr, iwamoto_nr, bfsw, gs, fdbx, fdxb"
+    for name in ("binding", "source_impedance", "solution_mode", "load_model", "control_mode"):
+        if getattr(settings, name) != getattr(Settings(), name):
+            yield name, "is OpenDSS' own; pandapower does not know it"
+
+
+def _newton_settings(network: Network, settings: PowerFlow) -> _Reasons:
+    algorithm = settings.algorithm or "nr"
+    controlled = next(_present(network, CONTROLLED), None)
+    if controlled and algorithm != "nr":
+        yield "algorithm", f"does not solve networks with {controlled}; nr does"
+    if controlled and settings.init == "dc":
+        yield "init", f"does not start networks with {controlled}; flat does"
+    if settings.enforce_q_lims and algorithm not in ("nr", "iwamoto_nr"):
+        yield "enforce_q_lims", f"does not act with {algorithm}; it does with nr and iwamoto_nr"
+    if settings.distributed_slack and algorithm != "nr":
+        yield "distributed_slack", f"does not act with {algorithm}; it does with nr"
+    if algorithm in ("gs", "fdbx", "fdxb") and settings.voltage_depend_loads:
+        loads = network.rows(e.Load)
+        follows = [loads.column(name) != 0 for name in FOLLOWS_VOLTAGE]
+        for row in np.flatnonzero(np.any(follows, axis=0))[:1]:
+            yield (
+                "algorithm",
+                f"does not let loads follow the voltage, as {loads.label(int(row))} does; nr does",
+            )
+    if settings.consider_line_temperature and next(_present(network, (e.LineDC,)), None):
+        yield "consider_line_temperature", "does not act where a DC network stands beside"
+
+
+def _linear_settings(settings: PowerFlow) -> _Reasons:
+    why = "has no meaning in the linear power flow"
+    if settings.algorithm not in (None, "normal", "newton"):
+        yield "algorithm", why
+    for name in ("init", "enforce_q_lims", "distributed_slack", "consider_line_temperature"):
+        if getattr(settings, name) != getattr(Settings(), name):
+            yield name, why
+    if settings.calculate_voltage_angles is not True:
+        yield "calculate_voltage_angles", f"{why}, which consists of them"
+
+
+def _present(network: Network, kinds: Iterable[type[Element]]) -> Iterator[str]:
+    """The first element in service of each of these kinds, by name."""
+    for kind in kinds:
+        rows = network.rows(kind)
+        for row in np.flatnonzero(rows.column("in_service"))[:1]:
+            yield rows.label(int(row))
+
+
+def _linear_elements(network: Network) -> Iterator[Problem]:
+    for kind in NOT_LINEAR:
+        rows = network.rows(kind)
+        for row in np.flatnonzero(rows.column("in_service")):
+            text = "has no place in pandapower's linear power flow (mode dc); mode ac has one"
+            yield fault(rows, int(row), None, "unsupported", text)
+
+
+def _newton_elements(network: Network) -> Iterator[Problem]:
+    for kind in (e.VSC, e.B2BVSC, e.SSC):
+        rows = network.rows(kind)
+        if not len(rows):
+            continue
+        nothing = (rows.column("r_ohm") == 0) & (rows.column("x_ohm") == 0)
+        yield from _faults(rows, nothing, "x_ohm", "has no impedance (r_ohm and x_ohm are 0)")
+        if kind is not e.SSC:
+            ideal = rows.column("r_dc_ohm") == 0
+            yield from _faults(rows, ideal, "r_dc_ohm", "needs an r_dc_ohm above 0 on pandapower")
+
+
+def _faults(rows: Rows, where: Array, field: str, text: str) -> Iterator[Problem]:
+    for row in np.flatnonzero(where & rows.column("in_service")):
+        yield fault(rows, int(row), field, "unsupported", text)
+
+
+def no_reactance(network: Network, topology: Topology) -> ProblemError:
+    """The error of a linear power flow that meets branches without reactance, naming them."""
+    text = "has no reactance, which the linear power flow needs"
+    problems = [
+        fault(rows, int(row), field, "no-reactance", text)
+        for rows, field, reactance in _reactances(network)
+        for row in np.flatnonzero((reactance == 0) & topology.alive(rows.kind))
+    ]
+    message = "A branch of the network has no reactance, which the linear power flow needs."
+    return ProblemError(problems or [Problem(kind="no-reactance", message=message)])
+
+
+def _reactances(network: Network) -> Iterator[tuple[Rows, str, Array]]:
+    lines, impedances, wards = (network.rows(k) for k in (e.Line, e.Impedance, e.ExtendedWard))
+    yield lines, "x_ohm_per_km", lines.column("x_ohm_per_km")
+    yield impedances, "xft_pu", impedances.column("xft_pu")
+    yield wards, "x_ohm", wards.column("x_ohm")
+    transformers = network.rows(e.Transformer)
+    vk, vkr = transformers.column("vk_percent"), transformers.column("vkr_percent")
+    yield transformers, "vkr_percent", np.abs(vk) - np.abs(vkr)
