@@ -483,6 +483,17 @@ def _contradicting_shifts(rows: Rows) -> list[str]:
     return warnings
 
 
+def _check_load(network: Network, rows: Rows) -> list[Problem]:
+    return [
+        fault(
+            rows, int(row), z, "out-of-bounds",
+            f"has {z} and {i} of more than 100 % together; what is left to 100 % is constant power",
+        )
+        for z, i in ((f"const_z_{part}_percent", f"const_i_{part}_percent") for part in "pq")
+        for row in np.flatnonzero(rows.column(z) + rows.column(i) > 100)
+    ]  # fmt: skip
+
+
 def _check_xward(network: Network, rows: Rows) -> list[Problem]:
     return _not_both_zero(rows, "r_ohm", "x_ohm")
 
@@ -520,6 +531,7 @@ _CHECKS: Mapping[type[Element], Callable[[Network, Rows], list[Problem]]] = Mapp
         e.TCSC: _check_from_to,
         e.LineDC: _check_line_dc,
         e.ExtendedWard: _check_xward,
+        e.Load: _check_load,
         e.Switch: _check_switch,
     }
 )
