@@ -144,7 +144,7 @@ def _failure(error: ProblemError, report: Report) -> Body:
         {
             "element_type": report.kinds.get(problem.element or "", "Study"),
             "name": problem.name or problem.element or "",
-            "param": problem.field or "",
+            "param": report.word(problem),
             "message": problem.message,
         }
         for problem in error.problems

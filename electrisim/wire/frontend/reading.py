@@ -22,7 +22,7 @@ from electrisim.network import Entry
 from electrisim.problems import nearest, shorten
 from electrisim.wire.frontend.conversions import flag, number
 from electrisim.wire.frontend.report import About, Report
-from electrisim.wire.frontend.tables import SPELLINGS, Spelling, Values, spelling_of
+from electrisim.wire.frontend.tables import SPELLINGS, Spelling, Values, spelling_of, words_of
 
 #: What identifies an entry and is no field of its element.
 IDENTITY = frozenset({"typ", "name", "id", "userFriendlyName"})
@@ -97,6 +97,7 @@ def _items(entries: Mapping[str, Any], report: Report) -> Iterator[Item]:
         if spelling.kind is None:
             about.problem("unsupported", spelling.refusal)
             continue
+        report.words[id_] = words_of(word)
         yield Item(entry, spelling, spelling.kind, about)
 
 
@@ -157,14 +158,8 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
         return None
     references = {name: target.about.id for name, target in targets.items()}
     element, problems = read(item.kind, {**values, **references}, item.about.told)
-    words = {name: word for word, name in item.spelling.fields.items()}
     item.about.report.problems += [
-        msgspec.structs.replace(
-            problem,
-            element=item.about.id,
-            name=item.about.label,
-            field=words.get(problem.field or "", problem.field),
-        )
+        msgspec.structs.replace(problem, element=item.about.id, name=item.about.label)
         for problem in problems
     ]
     return element

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from electrisim.problems import Problem, shorten
@@ -14,17 +14,24 @@ class Report:
     problems    what refuses the study
     controlled  the kinds, as the browser names them, whose controllers the study asks for
     kinds       element id → its kind, as the browser names it
+    words       element id → catalogue's field → browser's field
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.controlled: frozenset[str] = frozenset()
         self.kinds: dict[str, str] = {}
+        self.words: dict[str, Mapping[str, str]] = {}
         self._notes: dict[tuple[str, str], list[str]] = {}
 
     def note(self, typ: str, label: str, text: str) -> None:
         """Something odd that an element shares with others of its kind: told in one sentence."""
         self._notes.setdefault((typ, text), []).append(label)
+
+    def word(self, problem: Problem) -> str:
+        """The field of a problem, as the browser calls it."""
+        field = problem.field or ""
+        return self.words.get(problem.element or "", {}).get(field, field)
 
     @property
     def warnings(self) -> Iterator[str]:

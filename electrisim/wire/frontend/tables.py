@@ -7,6 +7,7 @@ collector fills in although no dialog has it. What is in neither is unknown, and
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -342,6 +343,14 @@ def spelling_of(typ: str) -> tuple[str, Spelling] | None:
     word = typ.strip()
     found = word if word in SPELLINGS else word.rstrip("0123456789").strip()
     return (found, SPELLINGS[found]) if found in SPELLINGS else None
+
+
+@functools.cache
+def words_of(typ: str) -> Mapping[str, str]:
+    """Catalogue's field → browser's field, of a kind."""
+    spelling = SPELLINGS[typ]
+    words = {name: words[0] for name, words in spelling.terminals.items()}
+    return MappingProxyType({**words, **{name: word for word, name in spelling.fields.items()}})
 
 
 # -- what the answer is made of --------------------------------------------------------------------
