@@ -22,8 +22,10 @@ import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
 
 import pandapower_loads
+import pandapower_sweep
 import pandapower_unbalanced
 from electrisim import elements as e
+from electrisim.change import Changes
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.engine import Model, Support
 from electrisim.network import Array, Network
@@ -31,6 +33,7 @@ from electrisim.problems import Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
 from electrisim.studies.powerflow import PowerFlow
+from electrisim.sweep import Chunk
 from electrisim.topology import Topology
 from pandapower_refusals import no_reactance, refusals
 from pandapower_script import script
@@ -129,6 +132,13 @@ class BalancedModel:
             iterations=int(self.net["_ppc"]["iterations"]),
             solver=_solver(self.net, self.settings),
         )
+
+    def sweep(self, changes: Changes) -> Iterator[Chunk]:
+        return pandapower_sweep.sweep(self, changes)
+
+    def rebuilt(self, network: Network, topology: Topology | None = None) -> BalancedModel:
+        """Another network under the same settings."""
+        return BalancedModel(network, topology or Topology(network), self.settings, self._make_net)
 
     def script(self) -> str:
         return script(self.network, self._blocks, self._call, self._arguments, self._mixed)

@@ -65,6 +65,23 @@ class Changes:
         """Every (kind, field) that some case changes."""
         return list(dict.fromkeys([*self.series, *self.spots]))
 
+    def rows(self, kind: type[Element], field: str) -> Array:
+        """The elements of which some case changes this field."""
+        found = [part.rows for part in self._parts(kind, field)]
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+
+    def rows_set(self, kind: type[Element], field: str) -> Array:
+        """The elements of which some case sets this flag to true."""
+        found = [
+            np.broadcast_to(part.rows, part.values.shape)[part.values.astype(bool)]
+            for part in self._parts(kind, field)
+        ]
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+
+    def _parts(self, kind: type[Element], field: str) -> list[Series | Spots]:
+        parts = (self.series.get((kind, field)), self.spots.get((kind, field)))
+        return [part for part in parts if part is not None]
+
     @functools.cached_property
     def _spots_by_case(self) -> Mapping[int, list[tuple[Place, int, Any]]]:
         found: dict[int, list[tuple[Place, int, Any]]] = defaultdict(list)

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
+from electrisim.change import Changes
 from electrisim.elements import Element
 from electrisim.network import Network, fault
 from electrisim.problems import Problem, ProblemError
 from electrisim.results import Solution
 from electrisim.settings import Settings
 from electrisim.topology import Topology
+
+if TYPE_CHECKING:
+    from electrisim.sweep import Chunk
 
 
 class Support(NamedTuple):
@@ -40,6 +44,15 @@ class Model(Protocol):
 
     def script(self) -> str:
         """A text that reproduces the numbers when run on its own with the engine's own tools."""
+        ...
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A model that solves many cases faster than by building each of them."""
+
+    def sweep(self, changes: Changes) -> Iterator[Chunk]:
+        """Solve the network once per case, every case starting from the built state."""
         ...
 
 
