@@ -178,6 +178,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "too-many-faults": "Reading stopped after a thousand faults; there may be more.",
     "no-elements": "The request has no elements.",
     "no-bus": "The network has no bus.",
+    "no-source": "Nothing in the network is supplied: no source is in service.",
     "no-supply": "No bus is supplied (in the frontend's spelling, which shows no empty results).",
     "several-studies": "A request in the frontend's spelling names several studies.",
     "duplicate-id": "Two elements have one id.",

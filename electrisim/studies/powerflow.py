@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from electrisim import elements as e
+from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.completion import complete
 from electrisim.engine import Engines
@@ -43,6 +44,7 @@ def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     """
     engine = engines.admit(network, settings)
     topology = Topology(network)
+    premises.check(network, topology, settings)
     with engine.build(network, topology, settings) as model:
         solution = model.power_flow()
         script = model.script() if settings.export_script else None
