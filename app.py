@@ -11,13 +11,15 @@ from flask import Flask
 from electrisim.engine import Engines
 from electrisim.web import api, documentation, edge, health
 from electrisim.web.configuration import from_environment
+from opendss_bindings import Bindings
+from opendss_electrisim import OpenDSS
 from pandapower_electrisim import Pandapower
 
 
 def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """The application with its engines: the one place that names them."""
     pandapower = Pandapower()
-    engines = Engines(pandapower)
+    engines = Engines(pandapower, OpenDSS(Bindings()))
     app = Flask(__name__, static_folder=None)
     app.extensions["engines"] = engines
     edge.configure(app, from_environment(environ))

@@ -1,0 +1,351 @@
+"""OpenDSS as an engine: how we speak OpenDSS, and nothing else.
+
+opendss_bindings      the builds of the engine, behind one session
+opendss_circuit, opendss_elements, opendss_transformers
+                      the network in OpenDSS' words
+opendss_sources       what holds a voltage
+opendss_results       the answer in result columns
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+
+import numpy as np
+
+from electrisim import elements as e
+from electrisim.balance import drawn_mva
+from electrisim.elements import KINDS, Element
+from electrisim.engine import Support
+from electrisim.network import Array, Network, fault
+from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
+from electrisim.results import Solution, Tables
+from electrisim.settings import Settings
+from electrisim.topology import Topology
+from opendss_bindings import Bindings
+from opendss_circuit import Circuit
+from opendss_elements import translate
+from opendss_results import Balanced, Flows, NodeVoltages, positive_sequence
+from opendss_session import EngineError, Session
+from opendss_sources import Sources
+
+#: Largest bus mismatch where the settings say none [MVA], and iterations per solve.
+TOLERANCE_MVA, ITERATIONS = 1e-6, 500
+#: Change of a voltage at which the engine stops [pu]: first, and by how much it is tightened while
+#: the mismatches that it leaves are too large.
+ENGINE_TOLERANCE, TIGHTER, TIGHTENINGS = 1e-10, 1e-2, 2
+
+
+class OpenDSS:
+    """The engine "opendss"."""
+
+    name = "opendss"
+
+    def __init__(self, bindings: Bindings) -> None:
+        self._bindings = bindings
+
+    @functools.cached_property
+    def support(self) -> Mapping[str, Mapping[type[Element], Support]]:
+        return MappingProxyType({"balanced": SUPPORT, "unbalanced": SUPPORT_3PH})
+
+    def version(self, settings: Settings) -> Mapping[str, str]:
+        return {"name": self.name, "version": self._bindings.version(settings.binding)}
+
+    def refusals(self, network: Network, settings: Settings) -> list[Problem]:
+        return [*_refused_settings(settings), *_refused_elements(network, settings)]
+
+    @contextmanager
+    def build(
+        self, network: Network, topology: Topology, settings: Settings
+    ) -> Iterator[OpenDSSModel]:
+        # What overflows is refused by name, or the engine's answer is not finite.
+        with np.errstate(all="ignore"):
+            circuit = translate(network, topology, settings)
+            sources = Sources(circuit)
+        with self._bindings.session(settings.binding) as session:
+            yield OpenDSSModel(circuit, sources, session)
+
+
+class OpenDSSModel:
+    """A network as an OpenDSS circuit."""
+
+    def __init__(self, circuit: Circuit, sources: Sources, session: Session) -> None:
+        self.circuit = circuit
+        self.sources = sources
+        self.settings = circuit.settings
+        self._session = session
+        self._iterations = 0
+        self._voltages: NodeVoltages | None = None
+
+    def power_flow(self) -> Solution:
+        with np.errstate(all="ignore"):
+            try:
+                return self._power_flow()
+            except EngineError as error:
+                raise self._refusal(error) from error
+
+    def _power_flow(self) -> Solution:
+        tolerance = self.settings.tolerance or TOLERANCE_MVA
+        engine_tolerance = ENGINE_TOLERANCE
+        self.run([*self._preamble(), *self.sources.commands(), *self._elements(), *self._options()])
+        self._start()
+        for _ in range(1 + TIGHTENINGS):
+            self.run([f"set tolerance={engine_tolerance!r}"])
+            self.sources.settle(self, tolerance)
+            tables = self._tables()
+            if _largest_mismatch(self.circuit, tables) <= tolerance:
+                return Solution(
+                    tables=tables,
+                    iterations=self._iterations,
+                    solver=f"{self.settings.algorithm or 'normal'} (OpenDSS)",
+                    warnings=_idle_settings(self.settings),
+                )
+            engine_tolerance *= TIGHTER
+        raise NotConvergedError(
+            f"OpenDSS leaves a mismatch of {_largest_mismatch(self.circuit, tables):.3g} MVA, more "
+            f"than the tolerance of {tolerance:g} MVA."
+        )
+
+    def _refusal(self, error: EngineError) -> ProblemError:
+        """The engine refused a command or found no numbers: whose element it was, if any's."""
+        for part in self.circuit.parts:
+            if part.kind is not None and error.command in part.commands:
+                rows = self.circuit.network.rows(part.kind)
+                row = int(part.rows[part.commands.index(error.command)])
+                text = "has values that OpenDSS does not take"
+                return ProblemError([fault(rows, row, None, "out-of-bounds", text)])
+        return NotConvergedError("OpenDSS found no numbers for this network.")
+
+    # -- what turning angles needs (opendss_sources.Solver) ----------------------------------------
+
+    def solve(self) -> bool:
+        solved = self._session.solve()
+        self._iterations += solved.iterations
+        if self._voltages is None:
+            self._voltages = NodeVoltages(self.circuit, self._session)
+        return solved.converged and bool(np.isfinite(self._session.voltages()).all())
+
+    def voltages(self) -> Array:
+        assert self._voltages is not None  # solve() came first
+        phases = self._voltages.phases_kv()
+        return np.asarray(np.sqrt(3) * positive_sequence(phases))
+
+    def delivered(self, elements: Sequence[str]) -> Array:
+        powers = self._session.powers(elements)
+        return np.array([-power[:3].sum() for power in powers], dtype=complex) / 1e3
+
+    def run(self, commands: Sequence[str]) -> None:
+        self._session.run(commands)
+        self._voltages = None
+
+    def set_sources(self, names: Sequence[str], pu: Array, degree: Array) -> None:
+        self._session.set_magnitudes(names, pu.tolist())
+        self._session.set_angles(names, degree.tolist())
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _preamble(self) -> list[str]:
+        return [f"set defaultbasefrequency={self.circuit.network.frequency_hz!r}"]
+
+    def _elements(self) -> list[str]:
+        return [command for part in self.circuit.parts for command in part.commands]
+
+    def _options(self) -> list[str]:
+        settings = self.settings
+        return [
+            f"set algorithm={settings.algorithm or 'normal'}",
+            f"set maxiterations={settings.max_iteration or ITERATIONS}",
+            f"set controlmode={settings.control_mode}",
+        ]
+
+    def _start(self) -> None:
+        """Solve with all loads as impedances first: of several solutions, that leads to the upper.
+
+        From no load, constant power may land on another (measured on MATPOWER's case39).
+        """
+        self.run(["set loadmodel=admittance", f"set tolerance={ENGINE_TOLERANCE!r}"])
+        self.sources.approach(self)
+        if self.settings.load_model == "powerflow":
+            self.run(["set loadmodel=powerflow"])
+
+    def _tables(self) -> Tables:
+        flows = Flows(self.circuit, self.sources, self._session)
+        return Balanced(self.circuit, self.voltages(), flows).tables()
+
+    def script(self) -> str:
+        """A text that OpenDSS runs on its own; it ends in the state that was found."""
+        settings = self.settings
+        lines = [
+            "! Run by OpenDSS on its own. Names are by kind and row; comments tell whose they are.",
+            "clear",
+            *self._preamble(),
+            *self._source_lines(),
+            *self._element_lines(),
+            *self._options(),
+            f"set tolerance={ENGINE_TOLERANCE!r}",
+            "set loadmodel=admittance",
+            "solve",
+        ]
+        if settings.load_model == "powerflow":
+            lines += ["set loadmodel=powerflow", "solve"]
+        return "\n".join(lines) + "\n"
+
+    def _source_lines(self) -> list[str]:
+        lines = [
+            "! Sources, set to what meets the set-points behind a reactance of almost nothing."
+        ]
+        for claim in self.sources.claims:
+            nodes = self.circuit.names(claim.node)
+            rows = self.circuit.network.rows(claim.kind)
+            lines += [
+                f"! at {node}: {_told(rows.label(row), rows.ids[row])}"
+                for node, row in zip(nodes, claim.row.tolist(), strict=True)
+            ]
+        return [*lines, *self.sources.commands()]
+
+    def _element_lines(self) -> list[str]:
+        lines = []
+        buses = self.circuit.network.rows(e.Bus)
+        lines += [
+            f"! {self.circuit.nodes[node]}: {_told(buses.label(row), buses.ids[row])}"
+            for row, node in enumerate(self.circuit.node.tolist())
+        ]
+        for part in self.circuit.parts:
+            if part.kind is None:
+                lines += part.commands
+                continue
+            rows = self.circuit.network.rows(part.kind)
+            for row, command in zip(part.rows.tolist(), part.commands, strict=True):
+                lines += [f"! {_told(rows.label(row), rows.ids[row])}", command]
+        return lines
+
+
+def _told(label: str, id_: str) -> str:
+    return f"{label} ({shorten(id_)})"
+
+
+def _largest_mismatch(circuit: Circuit, tables: Tables) -> float:
+    """The largest sum of powers at a supplied node [MVA]."""
+    drawn, _ = drawn_mva(circuit.network, circuit.topology, tables, circuit.network.kinds)
+    supplied = circuit.topology.bus
+    at_node = np.zeros(len(drawn), dtype=complex)
+    np.add.at(at_node, circuit.node[supplied], drawn[supplied])
+    return float(np.abs(at_node).max(initial=0))
+
+
+# -- what is taken and what is not -----------------------------------------------------------------
+
+
+def _refused_settings(settings: Settings) -> list[Problem]:
+    foreign = {
+        "algorithm": settings.algorithm not in (None, "normal", "newton"),
+        "init": settings.init != "auto",
+        "calculate_voltage_angles": settings.calculate_voltage_angles is not True,
+        "distributed_slack": settings.distributed_slack,
+        "mode": settings.linear,
+        "solution_mode": settings.solution_mode != "snapshot",
+    }
+    return [
+        Problem(
+            kind="unsupported",
+            message=f"OpenDSS does not take {name} “{getattr(settings, name)}”: {_WHY[name]}.",
+            field=name,
+        )
+        for name, given in foreign.items()
+        if given
+    ]
+
+
+_WHY = {
+    "algorithm": "it has normal (fixed point) and newton",
+    "init": "it starts from its own solution without load",
+    "calculate_voltage_angles": "phase shifts and angles of sources always count",
+    "distributed_slack": "what holds an angle balances its island; pandapower can share it",
+    "mode": "it has no linearised power flow; pandapower has",
+    "solution_mode": "a power flow is one state (snapshot)",
+}
+
+
+def _idle_settings(settings: Settings) -> tuple[str, ...]:
+    if settings.control_mode in ("static", "off"):
+        return ()
+    return (
+        f"control_mode “{settings.control_mode}” changes nothing here: a snapshot has no time and "
+        "this circuit no controls.",
+    )
+
+
+def _refused_elements(network: Network, settings: Settings) -> list[Problem]:
+    problems = []
+    if settings.source_impedance:
+        rows = network.rows(e.ExternalGrid)
+        problems += [
+            fault(
+                rows,
+                int(row),
+                field,
+                "missing-parameter",
+                f"needs {field} for its impedance (setting source_impedance)",
+            )  # fmt: skip
+            for field in ("s_sc_max_mva", "rx_max", "r0x0_max", "x0x_max")
+            for row in np.flatnonzero(rows.column("in_service") & np.isnan(rows.column(field)))
+        ]
+    return problems
+
+
+def _unsupported(note: str) -> Support:
+    return Support("unsupported", note)
+
+
+_NO_DC = _unsupported("OpenDSS has no DC networks")
+_NO_FACTS = _unsupported("OpenDSS has no such controlled element in steady state")
+
+SUPPORT: Mapping[type[Element], Support] = MappingProxyType(
+    {
+        e.Bus: Support("translated", "Three nodes; ideal closed switches join buses to one."),
+        e.ExternalGrid: Support("translated", "Vsource behind almost no impedance."),
+        e.Generator: Support(
+            "translated", "Vsource whose angle is turned until the active power is met."
+        ),
+        e.StaticGenerator: Support("translated", "Generator of constant power."),
+        e.AsymmetricStaticGenerator: Support("translated", "Generator with the sum of the phases."),
+        e.Load: Support("translated", "Load, model 1 or 8 (ZIPV), an impedance at no voltage."),
+        e.AsymmetricLoad: Support("translated", "Load with the sum of the phases."),
+        e.Line: Support("translated", "Line; leakage as Reactors."),
+        e.Transformer: Support(
+            "translated",
+            "Transformer with its taps and winding connection; magnetising as Reactors.",
+        ),
+        e.ThreeWindingTransformer: Support("translated", "A star of three Transformers."),
+        e.ShuntReactor: Support("translated", "Reactor."),
+        e.Capacitor: Support("translated", "Capacitor; with losses a Reactor."),
+        e.Shunt: Support("translated", "Capacitor or Reactor."),
+        e.Impedance: Support("translated", "Reactors between turned phases."),
+        e.Ward: Support("translated", "Load and Reactor."),
+        e.ExtendedWard: Support("translated", "Load, Reactors and a Vsource that gives no power."),
+        e.Motor: Support("translated", "Load of constant power."),
+        e.SVC: _NO_FACTS,
+        e.TCSC: _NO_FACTS,
+        e.SSC: _NO_FACTS,
+        e.Storage: Support("translated", "Storage without losses of its own."),
+        e.PVSystem: Support("translated", "PVSystem with its curves."),
+        e.Switch: Support(
+            "translated", "Joined nodes or detached ends; with an impedance a Reactor."
+        ),
+        e.DCLine: Support("translated", "Two Vsources, as two Generators."),
+        e.DCBus: _NO_DC,
+        e.LineDC: _NO_DC,
+        e.LoadDC: _NO_DC,
+        e.SourceDC: _NO_DC,
+        e.VSC: _NO_DC,
+        e.B2BVSC: _NO_DC,
+        e.BipolarVSC: _NO_DC,
+    }
+)
+
+SUPPORT_3PH: Mapping[type[Element], Support] = MappingProxyType(
+    dict.fromkeys(KINDS, _unsupported("not yet modelled in three phases"))
+)

@@ -1,0 +1,301 @@
+"""Each kind of element in OpenDSS' words: one short function per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from electrisim import elements as e
+from electrisim.branches import CIRCUITS, TwoPorts, legs, line_warming
+from electrisim.elements import Element
+from electrisim.network import Array, Network
+from electrisim.settings import Settings
+from electrisim.topology import Topology
+from opendss_circuit import Circuit, Some, picked
+from opendss_transformers import (
+    leg_nodes,
+    three_winding_transformers,
+    transformers,
+)
+
+# OpenDSS turns loads and generators into impedances outside 0.95…1.05 pu (0.9…1.1); we never do.
+ALWAYS = "vminpu=0 vmaxpu=1000"
+WYE = "phases=3 conn=wye bus1={}.1.2.3.0 kv={!r}"
+
+
+def translate(network: Network, topology: Topology, settings: Settings) -> Circuit:
+    """The commands for everything but the sources, which `opendss_sources` adds.
+
+    Raises ProblemError where an element has parameters from which nothing can be made.
+    """
+    circuit = Circuit(network, topology, settings)
+    for kind in network.kinds:
+        some = circuit.some(kind)
+        if kind in _TRANSLATIONS and len(some):
+            _TRANSLATIONS[kind](circuit, some)
+    return circuit
+
+
+# -- branches --------------------------------------------------------------------------------------
+
+
+def _lines(circuit: Circuit, some: Some) -> None:
+    ends = circuit.ends(some, "l")
+    circuit.connect(some, ends)
+    length, parallel = some["length_km"], some["parallel"]
+    r, x = some["r_ohm_per_km"], some["x_ohm_per_km"]
+    if circuit.settings.consider_line_temperature:
+        r = r * line_warming(some.rows)[some.index]
+    r0, x0 = some["r0_ohm_per_km"], some["x0_ohm_per_km"]
+    # A balanced study has no zero sequence: where none is given, the positive one stands in.
+    known = (np.nan_to_num(r0) != 0) | (np.nan_to_num(x0) != 0)
+    known &= ~np.isnan(r0 + x0)
+    r0, x0 = np.where(known, r0, r), np.where(known, x0, x)
+    series = [column * length / parallel for column in (r, x, r0, x0)]
+    c = some["c_nf_per_km"]
+    shunt = [column * length * parallel for column in (c, some.given("c0_nf_per_km", c))]
+    circuit.new(
+        "line", "l", e.Line, some.index, (0, 1),
+        "phases=3 bus1={}.1.2.3 bus2={}.1.2.3 r1={!r} x1={!r} r0={!r} x0={!r} c1={!r} c0={!r} "
+        "length=1 units=none",
+        circuit.names(ends[:, 0]), circuit.names(ends[:, 1]), *series, *shunt,
+    )  # fmt: skip
+    leakage = 0.5e-6 * some["g_us_per_km"] * length * parallel
+    for port, mark in enumerate("ft"):
+        circuit.to_earth(e.Line, f"l{{}}{mark}", some.index, port, ends[:, port], leakage)
+
+
+def _impedances(circuit: Circuit, some: Some) -> None:
+    ends = circuit.ends(some, "z")
+    circuit.connect(some, ends)
+    ports = CIRCUITS[e.Impedance](circuit.network, some.rows, circuit.settings, {})
+    circuit.two_port(e.Impedance, "z", some.index, ends, picked(ports, some.index))
+
+
+def _switches(circuit: Circuit, some: Some) -> None:
+    """Closed switches between buses that have an impedance; the others are the topology's."""
+    rows = some.rows
+    acts = (rows.at["et"] == "b") & (rows.column("z_ohm") > 0)
+    some = Some(rows, some.index[acts[some.index]])
+    if not len(some):
+        return
+    ends = circuit.node[np.stack([rows.at["bus"], rows.at["element"]], axis=1)[some.index]]
+    circuit.connect(some, ends)
+    ports = CIRCUITS[e.Switch](circuit.network, rows, circuit.settings, {})
+    circuit.two_port(e.Switch, "k", some.index, ends, picked(ports, some.index))
+
+
+def two_ports(circuit: Circuit) -> Iterator[tuple[Array, TwoPorts]]:
+    """All branches of a circuit as two-ports, with the nodes at their ends, shape (n, 2)."""
+    network, settings = circuit.network, circuit.settings
+    for kind, ends in circuit.ports.items():
+        some = Some(network.rows(kind), np.flatnonzero(ends[:, 0] >= 0))
+        nodes = ends[some.index]
+        if kind in CIRCUITS:
+            yield nodes, picked(CIRCUITS[kind](network, some.rows, settings, {}), some.index)
+        elif kind is e.ThreeWindingTransformer:
+            star = circuit.inner[kind][some.index]
+            for port, leg in enumerate(legs(network, settings)):
+                yield leg_nodes(leg, nodes[:, port], star), picked(leg.ports, some.index)
+        elif kind is e.ExtendedWard:
+            inside = circuit.inner[kind][some.index]
+            y = circuit.vn_kv[inside] ** 2 / (some["r_ohm"] + 1j * some["x_ohm"])
+            none = np.zeros(len(some))
+            yield np.stack([nodes[:, 0], inside], axis=1), TwoPorts(y, y, none, none, none + 1)
+
+
+# -- consumers and fixed generation ----------------------------------------------------------------
+
+
+def _fixed(
+    circuit: Circuit, some: Some, letter: str, class_: str, p_mw: Array, q_mvar: Array
+) -> None:
+    """Constant power, as a load that consumes it or a generator that delivers it."""
+    node = circuit.at(some)
+    consumes = class_ == "load"
+    more = f"{ALWAYS} vlowpu=0" if consumes else ALWAYS
+    circuit.constant.append((node, (1 if consumes else -1) * (p_mw + 1j * q_mvar)))
+    circuit.new(
+        class_, letter, some.rows.kind, some.index, (0,),
+        f"{WYE} kw={{!r}} kvar={{!r}} model=1 {more}",
+        circuit.names(node), circuit.vn_kv[node], 1e3 * p_mw, 1e3 * q_mvar,
+    )  # fmt: skip
+
+
+def _loads(circuit: Circuit, some: Some) -> None:
+    node = circuit.at(some)
+    circuit.connect(some, node[:, None])
+    scaling = some["scaling"]
+    p, q = some["p_mw"] * scaling, some["q_mvar"] * scaling
+    shares = np.stack([some[f"const_{what}_{of}_percent"] / 100 for of in "pq" for what in "zi"])
+    depends = shares.any(axis=0) & circuit.settings.voltage_depend_loads
+    fixed, zip_ = np.flatnonzero(~depends), np.flatnonzero(depends)
+    if len(fixed):
+        _fixed(circuit, Some(some.rows, some.index[fixed]), "d", "load", p[fixed], q[fixed])
+    if len(zip_):
+        z_p, i_p, z_q, i_q = shares[:, zip_]
+        as_impedance = p[zip_] * (z_p + i_p / 2) + 1j * q[zip_] * (z_q + i_q / 2)
+        y = np.conj(as_impedance) / circuit.vn_kv[node[zip_]] ** 2
+        circuit.earth.append((node[zip_], y))
+        circuit.constant.append((node[zip_], p[zip_] + 1j * q[zip_] - as_impedance))
+        circuit.new(
+            "load", "d", e.Load, some.index[zip_], (0,),
+            f"{WYE} kw={{!r}} kvar={{!r}} model=8 {ALWAYS} vlowpu=0 "
+            "zipv=({!r},{!r},{!r},{!r},{!r},{!r},0)",
+            circuit.names(node[zip_]), circuit.vn_kv[node[zip_]], 1e3 * p[zip_], 1e3 * q[zip_],
+            z_p, i_p, 1 - z_p - i_p, z_q, i_q, 1 - z_q - i_q,
+        )  # fmt: skip
+
+
+def _static_generators(circuit: Circuit, some: Some) -> None:
+    circuit.connect(some, circuit.at(some)[:, None])
+    p, q = some["p_mw"], some["q_mvar"]
+    if circuit.settings.enforce_q_lims:
+        # As pandapower: what has fixed reactive power keeps within its limits, too.
+        q = np.fmin(np.fmax(q, some["min_q_mvar"]), some["max_q_mvar"])
+    _fixed(circuit, some, "s", "generator", p * some["scaling"], q * some["scaling"])
+
+
+def _motors(circuit: Circuit, some: Some) -> None:
+    circuit.connect(some, circuit.at(some)[:, None])
+    p = some["pn_mech_mw"] / (some["efficiency_percent"] / 100)
+    p = p * some["loading_percent"] / 100 * some["scaling"]
+    _fixed(circuit, some, "m", "load", p, p * np.tan(np.arccos(some["cos_phi"])))
+
+
+def _phase_by_phase(circuit: Circuit, some: Some) -> None:
+    """A balanced study takes the sum of the phases."""
+    circuit.connect(some, circuit.at(some)[:, None])
+    p, q = (
+        sum(some[f"{quantity}_{phase}_{unit}"] for phase in "abc") * some["scaling"]
+        for quantity, unit in (("p", "mw"), ("q", "mvar"))
+    )
+    consumes = some.rows.kind is e.AsymmetricLoad
+    _fixed(circuit, some, "a" if consumes else "y", "load" if consumes else "generator", p, q)
+
+
+def _storages(circuit: Circuit, some: Some) -> None:
+    node = circuit.at(some)
+    circuit.connect(some, node[:, None])
+    p, q = some["p_mw"] * some["scaling"], some["q_mvar"] * some["scaling"]
+    # One that is empty (full) would refuse to discharge (charge); a snapshot takes no energy.
+    stored = np.clip(some.given("soc_percent", 50), 1e-3, 100 - 1e-3)
+    rating = 2e3 * np.maximum(np.hypot(p, q), 1e-3)
+    circuit.constant.append((node, p + 1j * q))
+    circuit.new(
+        "storage", "e", e.Storage, some.index, (0,),
+        f"{WYE} kwrated={{!r}} kva={{!r}} kwhrated={{!r}} %stored={{!r}} kw={{!r}} kvar={{!r}} "
+        f"%reserve=0 %idlingkw=0 %effcharge=100 %effdischarge=100 model=1 {ALWAYS}",
+        circuit.names(node), circuit.vn_kv[node], rating, rating,
+        1e3 * np.maximum(some.given("max_e_mwh", 1), 1e-3), stored, -1e3 * p, -1e3 * q,
+    )  # fmt: skip
+
+
+def _pv_systems(circuit: Circuit, some: Some) -> None:
+    node = circuit.at(some)
+    circuit.connect(some, node[:, None])
+    curves = [_curves(circuit, some, field, mark) for field, mark in _PV_CURVES.items()]
+    kvar = some["kvar"]
+    circuit.constant.append((node, -some["pmpp_kw"] * some["irradiance_kw_per_m2"] / 1e3))
+    reactive = [
+        f"kvar={kvar_!r}" if kvar_ == kvar_ else f"pf={pf!r}"
+        for kvar_, pf in zip(kvar.tolist(), some["pf"].tolist(), strict=True)
+    ]
+    circuit.new(
+        "pvsystem", "p", e.PVSystem, some.index, (0,),
+        f"{WYE} pmpp={{!r}} irradiance={{!r}} temperature={{!r}} kva={{!r}} %cutin={{!r}} "
+        f"%cutout={{!r}} %pmpp={{!r}}{{}}{{}} {{}} model=1 {ALWAYS}",
+        circuit.names(node), circuit.vn_kv[node], some["pmpp_kw"], some["irradiance_kw_per_m2"],
+        some["temperature_degree_celsius"], some.given("kva", some["pmpp_kw"]),
+        some["cutin_percent"], some["cutout_percent"], some["pmpp_percent"], *curves, reactive,
+    )  # fmt: skip
+
+
+_PV_CURVES = {"temperature_curve": " p-tcurve=", "efficiency_curve": " effcurve="}
+
+
+def _curves(circuit: Circuit, some: Some, field: str, property_: str) -> list[str]:
+    """Define the curves that are given; returns how each element refers to its own."""
+    refers = []
+    for row, points in zip(some.index.tolist(), some.values(field), strict=True):
+        if not points:
+            refers.append("")
+            continue
+        name = f"p{row}{field[0]}"
+        x, y = (",".join(repr(float(v)) for v in axis) for axis in zip(*points, strict=True))
+        circuit.new(
+            "xycurve", f"p{{}}{field[0]}", None, np.array([row]), (),
+            f"npts={len(points)} xarray=({x}) yarray=({y})",
+        )  # fmt: skip
+        refers.append(property_ + name)
+    return refers
+
+
+# -- admittances and equivalents -------------------------------------------------------------------
+
+
+def _shunts(circuit: Circuit, some: Some) -> None:
+    node = circuit.at(some)
+    circuit.connect(some, node[:, None])
+    vn_kv = some.given("vn_kv", circuit.vn_kv[node])
+    p, q = some["p_mw"] * some["step"], some["q_mvar"] * some["step"]
+    letter = {e.Shunt: "h", e.ShuntReactor: "r", e.Capacitor: "c"}[some.rows.kind]
+    is_bank = (p == 0) & (q < 0)
+    bank, rest = np.flatnonzero(is_bank), np.flatnonzero(~is_bank)
+    if len(bank):
+        circuit.new(
+            "capacitor", letter, some.rows.kind, some.index[bank], (0, None),
+            "phases=3 conn=wye bus1={}.1.2.3 kv={!r} kvar={!r}",
+            circuit.names(node[bank]), vn_kv[bank], -1e3 * q[bank],
+        )  # fmt: skip
+    y = (p - 1j * q) / vn_kv**2
+    circuit.earth.append((node, y))
+    circuit.to_earth(some.rows.kind, letter, some.index[rest], 0, node[rest], y[rest])
+
+
+def _wards(circuit: Circuit, some: Some) -> None:
+    node = circuit.at(some)
+    circuit.connect(some, node[:, None])
+    _fixed(circuit, some, "w", "load", some["ps_mw"], some["qs_mvar"])
+    y = (some["pz_mw"] - 1j * some["qz_mvar"]) / circuit.vn_kv[node] ** 2
+    circuit.earth.append((node, y))
+    circuit.to_earth(e.Ward, "w", some.index, 0, node, y)
+
+
+def _extended_wards(circuit: Circuit, some: Some) -> None:
+    """A ward and an impedance to a node of our own, where `opendss_sources` holds the voltage."""
+    node = circuit.at(some)
+    inside = circuit.own_nodes([f"x{row}i" for row in some.index.tolist()], circuit.vn_kv[node])
+    circuit.connect(some, node[:, None], inside)
+    _fixed(circuit, some, "x", "load", some["ps_mw"], some["qs_mvar"])
+    y = (some["pz_mw"] - 1j * some["qz_mvar"]) / circuit.vn_kv[node] ** 2
+    circuit.earth.append((node, y))
+    circuit.to_earth(e.ExtendedWard, "x", some.index, 0, node, y)
+    z = some["r_ohm"] + 1j * some["x_ohm"]
+    ends = np.stack([node, inside], axis=1)
+    circuit.between(e.ExtendedWard, "x{}i", some.index, ends, z, (0, None))
+
+
+_TRANSLATIONS: Mapping[type[Element], Callable[[Circuit, Some], None]] = MappingProxyType(
+    {
+        e.Line: _lines,
+        e.Transformer: transformers,
+        e.ThreeWindingTransformer: three_winding_transformers,
+        e.Impedance: _impedances,
+        e.Switch: _switches,
+        e.Load: _loads,
+        e.AsymmetricLoad: _phase_by_phase,
+        e.StaticGenerator: _static_generators,
+        e.AsymmetricStaticGenerator: _phase_by_phase,
+        e.Motor: _motors,
+        e.Storage: _storages,
+        e.PVSystem: _pv_systems,
+        e.Shunt: _shunts,
+        e.ShuntReactor: _shunts,
+        e.Capacitor: _shunts,
+        e.Ward: _wards,
+        e.ExtendedWard: _extended_wards,
+    }
+)

@@ -1,0 +1,536 @@
+"""Whatever holds a voltage: external grids, generators, DC links, the inside of extended wards.
+
+OpenDSS' own voltage-controlled generator does not converge on meshed networks. Here each node whose
+voltage is held gets one stiff voltage source. Newton's method turns its angle until its active
+power is the one asked for, and its magnitude makes up for what its own reactance drops. The engine
+solves the network at every step; computed here is only where to turn next, from the Jacobian of the
+network at the state that the engine found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix, diags, hstack, vstack
+from scipy.sparse.linalg import splu
+
+from electrisim import elements as e
+from electrisim.branches import TwoPorts
+from electrisim.elements import Element
+from electrisim.network import Array
+from electrisim.problems import NotConvergedError
+from opendss_circuit import Circuit, Some, siemens
+from opendss_elements import ALWAYS, WYE, two_ports
+
+#: Reactance behind a held voltage [pu of 100 MVA]. Small, yet so far above the rounding of doubles
+#: that the engine's own figure of the power through it is good to 1e-8 MVA.
+STIFFNESS = 1e-5
+#: Reactive power that a generator without limits can give [Mvar]: pandapower's figure, which
+#: decides how generators at one node share.
+UNLIMITED_MVAR = 1e9
+#: How near the active powers come while loads are still impedances, of the largest one [1].
+ROUGHLY = 1e-3
+#: How near a held voltage must come to its set-point [pu].
+CLOSE_PU = 1e-10
+#: The furthest that one step turns an angle [rad].
+FURTHEST = np.pi / 4
+#: Steps of the angles, halvings of a step, and nodes that change what they hold.
+MOST_STEPS, MOST_HALVINGS, MOST_CHANGES = 40, 6, 60
+#: How often a node that gave up its voltage may take it up again.
+MOST_RETURNS = 3
+
+
+class Solver(Protocol):
+    """What turning angles needs of the engine."""
+
+    def solve(self) -> bool:
+        """Solve from the last state; whether the engine converged, and on numbers."""
+        ...
+
+    def voltages(self) -> Array:
+        """Positive-sequence voltages of the circuit's nodes, line to line [kV]; NaN without."""
+        ...
+
+    def delivered(self, elements: Sequence[str]) -> Array:
+        """What elements deliver, all phases together [MVA]."""
+        ...
+
+    def run(self, commands: Sequence[str]) -> None:
+        """Change the circuit."""
+        ...
+
+    def set_sources(self, names: Sequence[str], pu: Array, degree: Array) -> None:
+        """Set voltage sources without building matrices again."""
+        ...
+
+
+class Claim(NamedTuple):
+    """What the elements of one kind ask of nodes whose voltage they hold, one entry each.
+
+    port           of the kind
+    va_degree      the angle held; NaN where the active power is held instead
+    p_mw           active power delivered
+    q_min, q_max   reactive limits [Mvar]
+    weight         share in what a node with a held angle balances
+    """
+
+    kind: type[Element]
+    port: int
+    row: Array
+    node: Array
+    vm_pu: Array
+    va_degree: Array
+    p_mw: Array
+    q_min: Array
+    q_max: Array
+    weight: Array
+
+
+def claims(circuit: Circuit) -> Iterator[Claim]:
+    """What everything that holds a voltage asks for."""
+    some = circuit.some(e.ExternalGrid)
+    if len(some) and not circuit.settings.source_impedance:
+        none = np.zeros(len(some))
+        yield Claim(
+            e.ExternalGrid, 0, some.index, circuit.at(some),
+            some["vm_pu"], some["va_degree"], none, none, none, some["slack_weight"],
+        )  # fmt: skip
+    some = circuit.some(e.Generator)
+    if len(some):
+        balances = some["slack"].astype(bool)
+        yield Claim(
+            e.Generator, 0, some.index, circuit.at(some),
+            some["vm_pu"], np.where(balances, 0.0, np.nan), some["p_mw"] * some["scaling"],
+            some.given("min_q_mvar", -UNLIMITED_MVAR), some.given("max_q_mvar", UNLIMITED_MVAR),
+            np.where(balances, some["slack_weight"], 0.0),
+        )  # fmt: skip
+    some = circuit.some(e.DCLine)
+    if len(some):
+        yield from _dc_lines(circuit, some)
+    some = circuit.some(e.ExtendedWard)
+    if len(some):
+        none, most = np.zeros(len(some)), np.full(len(some), UNLIMITED_MVAR)
+        yield Claim(
+            e.ExtendedWard, 0, some.index, circuit.inner[e.ExtendedWard][some.index],
+            some["vm_pu"], none + np.nan, none, -most, most, none,
+        )  # fmt: skip
+
+
+def _dc_lines(circuit: Circuit, some: Some) -> Iterator[Claim]:
+    """Both ends hold their voltages; what enters at one, less the losses, leaves at the other."""
+    p = np.abs(some["p_mw"])
+    arriving = p * (1 - some["loss_percent"] / 100) - some["loss_mw"]
+    forwards = some["p_mw"] > 0
+    for port, side, delivers in (
+        (0, "from", np.where(forwards, -p, arriving)),
+        (1, "to", np.where(forwards, arriving, -p)),
+    ):
+        yield Claim(
+            e.DCLine, port, some.index, circuit.at(some, f"{side}_bus"),
+            some[f"vm_{side}_pu"], np.full(len(some), np.nan), delivers,
+            some.given(f"min_q_{side}_mvar", -UNLIMITED_MVAR),
+            some.given(f"max_q_{side}_mvar", UNLIMITED_MVAR), np.zeros(len(some)),
+        )  # fmt: skip
+
+
+class Thevenin(NamedTuple):
+    """External grids with their short-circuit impedance (`settings.source_impedance`)."""
+
+    row: Array
+    node: Array
+    emf_kv: Array
+    z1: Array
+    z0: Array
+
+
+def thevenin(circuit: Circuit) -> Thevenin | None:
+    """The external grids behind Z = c·Un²/S″k with c = 1.1 (IEC 60909-0); None: they are ideal."""
+    some = circuit.some(e.ExternalGrid)
+    if not len(some) or not circuit.settings.source_impedance:
+        return None
+    node = circuit.at(some)
+    kv = circuit.vn_kv[node]
+    x = 1.1 * kv**2 / some["s_sc_max_mva"] / np.hypot(1, some["rx_max"])
+    x0 = x * some["x0x_max"]
+    emf = some["vm_pu"] * kv * np.exp(1j * np.deg2rad(some["va_degree"]))
+    return Thevenin(some.index, node, emf, x * (some["rx_max"] + 1j), x0 * (some["r0x0_max"] + 1j))
+
+
+class Sources:
+    """The voltage sources of a circuit, and what they are set to.
+
+    claims   what the elements ask for
+    at       claim by claim, the held node of each entry
+    node     the nodes whose voltage is held
+    target   their voltages [kV], complex; where the angle is free, the present one
+    p_mw     what those with a free angle must deliver
+    limited  1 (-1) where a node gave up its voltage for its highest (lowest) reactive power
+    """
+
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
+        self.claims = list(claims(circuit))
+        self.grids = thevenin(circuit)
+        asked = [claim.node for claim in self.claims]
+        all_nodes = np.concatenate(asked) if asked else np.zeros(0, dtype=np.int64)
+        self.node, at = np.unique(all_nodes, return_inverse=True)
+        self.at = np.split(at, np.cumsum([len(nodes) for nodes in asked])[:-1])
+        held = len(self.node)
+        self.kv = circuit.vn_kv[self.node]
+        vm_pu, angle = np.ones(held), np.zeros(held)
+        self.is_fixed = np.zeros(held, dtype=bool)
+        self.p_mw, self.q_min, self.q_max = np.zeros((3, held))
+        # External grids come first and are taken last: their angle counts beside a slack generator.
+        for claim, node in zip(reversed(self.claims), reversed(self.at), strict=True):
+            fixes = ~np.isnan(claim.va_degree)
+            vm_pu[node] = claim.vm_pu
+            angle[node[fixes]] = claim.va_degree[fixes]
+            self.is_fixed[node[fixes]] = True
+            np.add.at(self.p_mw, node, claim.p_mw)
+            np.add.at(self.q_min, node, claim.q_min)
+            np.add.at(self.q_max, node, claim.q_max)
+        self.target = vm_pu * self.kv * np.exp(1j * np.deg2rad(angle))
+        self.limited = np.zeros(held, dtype=int)
+        self._returns = np.zeros(held, dtype=int)
+        self._made: set[int] = set()
+        self._y: csr_matrix | None = None
+        self._y_with_loads: csr_matrix | None = None
+        if not self.is_fixed.all():
+            branches = list(two_ports(circuit))
+            self._y = _admittance(circuit, branches, self.grids)
+            self._y_with_loads = self._y + _load_admittance(circuit)
+            self._turn_to_linear(branches)
+        self.emf = self.target.copy()
+        names = circuit.names(self.node)
+        self.names = [f"v{name}" for name in names]
+        self._grid_names = [f"g{row}" for row in self.grids.row.tolist()] if self.grids else []
+        # The circuit's own source must be one that stays.
+        if self.is_fixed.any():
+            self.names[int(np.argmax(self.is_fixed))] = "source"
+        elif self._grid_names:
+            self._grid_names[0] = "source"
+
+    # -- in the engine's words ---------------------------------------------------------------------
+
+    def commands(self) -> list[str]:
+        """The circuit with its sources, as they are set now."""
+        return [
+            *(
+                f"new {'circuit.electrisim' if name == 'source' else f'vsource.{name}'} {text}"
+                for name, text in self._definitions()
+            ),
+            *(self._generator(k) for k in np.flatnonzero(self.limited).tolist()),
+        ]
+
+    def _definitions(self) -> list[tuple[str, str]]:
+        """Name and properties of every voltage source that is in use; the circuit's own first."""
+        nodes, kvs = self.circuit.names(self.node), self.kv.tolist()
+        pu, degree = _polar(self.emf, self.kv)
+        found = []
+        for k, name in enumerate(self.names):
+            if self.limited[k]:
+                continue
+            x = STIFFNESS * kvs[k] ** 2 / 100
+            text = (
+                f"phases=3 bus1={nodes[k]}.1.2.3 basekv={kvs[k]!r} pu={float(pu[k])!r} "
+                f"angle={float(degree[k])!r} r1=0 x1={x!r} r0=0 x0={x!r}"
+            )
+            found.append((name, text))
+        if self.grids:
+            kv = self.circuit.vn_kv[self.grids.node]
+            pu, degree = _polar(self.grids.emf_kv, kv)
+            z1, z0 = self.grids.z1, self.grids.z0
+            numbers = (kv, pu, degree, z1.real, z1.imag, z0.real, z0.imag)
+            columns = (self.circuit.names(self.grids.node), *(c.tolist() for c in numbers))
+            text = (
+                "phases=3 bus1={}.1.2.3 basekv={!r} pu={!r} angle={!r} "
+                "r1={!r} x1={!r} r0={!r} x0={!r}"
+            )
+            found += zip(self._grid_names, map(text.format, *columns), strict=True)
+        return sorted(found, key=lambda definition: definition[0] != "source")
+
+    def _generator(self, k: int) -> str:
+        """The generator in place of a voltage source that is at a reactive limit."""
+        kw, kvar = 1e3 * self.p_mw[k], 1e3 * self._limit(k)
+        where = WYE.format(self.circuit.nodes[self.node[k]], float(self.kv[k]))
+        return (
+            f"new generator.{self.names[k]} {where} kw={float(kw)!r} kvar={float(kvar)!r} "
+            f"model=1 {ALWAYS}"
+        )
+
+    def _limit(self, k: int) -> float:
+        return float(self.q_max[k] if self.limited[k] > 0 else self.q_min[k])
+
+    # -- solving -----------------------------------------------------------------------------------
+
+    def approach(self, solver: Solver) -> None:
+        """Turn the angles while loads are impedances, which every state of the angles has."""
+        enough = ROUGHLY * np.abs(self.p_mw).max(initial=1)
+        self._turn(solver, enough, self._y_with_loads, close_pu=ROUGHLY)
+
+    def settle(self, solver: Solver, tolerance_mva: float) -> None:
+        """Solve until every set-point is met; raises NotConvergedError."""
+        self._turn(solver, tolerance_mva, self._y)
+        if not self.circuit.settings.enforce_q_lims:
+            return
+        for _ in range(MOST_CHANGES):
+            changes = self._changes(solver, tolerance_mva)
+            if not len(changes):
+                return
+            solver.run([command for k in changes.tolist() for command in self._change(k)])
+            self._turn(solver, tolerance_mva, self._y)
+        raise NotConvergedError("The generators find no set of reactive limits that holds.")
+
+    def _turn(
+        self,
+        solver: Solver,
+        tolerance_mva: float,
+        y: csr_matrix | None,
+        close_pu: float = CLOSE_PU,
+    ) -> None:
+        """Turn the free angles until the active powers are met, and make up for the drops."""
+        held = self.limited == 0
+        free = np.flatnonzero(held & ~self.is_fixed)
+        names = [name for name, yes in zip(self.names, held, strict=True) if yes]
+        before, step, halvings = np.angle(self.target[free]), np.zeros(len(free)), 0
+        drop = np.zeros(len(self.node), dtype=complex)
+        for _ in range(MOST_STEPS):
+            if not solver.solve():
+                if halvings == MOST_HALVINGS or not step.any():
+                    raise NotConvergedError("OpenDSS found no solution.")
+                halvings, step = halvings + 1, step / 2
+                self._set(solver, names, held, free, before + step, drop)
+                continue
+            voltage = solver.voltages()
+            drop = self.emf - voltage[self.node]
+            missing = np.zeros(len(self.node))
+            missing[held] = self.p_mw[held] - solver.delivered(_full(names)).real
+            off = np.abs(self.target - voltage[self.node])[held] / self.kv[held]
+            met = np.abs(missing[free]).max(initial=0) <= tolerance_mva
+            if met and off.max(initial=0) < close_pu:
+                return
+            before = np.angle(self.target[free])
+            if len(free):
+                step = self._newton(y, voltage, free, missing[free])
+            self._set(solver, names, held, free, before + step, drop)
+        raise NotConvergedError("No angles were found at which the generators deliver their power.")
+
+    def _set(
+        self, solver: Solver, names: list[str], held: Array, free: Array, angle: Array, drop: Array
+    ) -> None:
+        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle)
+        self.emf[held] = (self.target + drop)[held]
+        solver.set_sources(names, *_polar(self.emf[held], self.kv[held]))
+
+    def _newton(self, y: csr_matrix | None, voltage: Array, free: Array, missing: Array) -> Array:
+        """By how much to turn the free angles [rad] so that `missing` active power is delivered.
+
+        The unknowns are the angles everywhere but at fixed nodes, and ln |V| where no voltage is
+        held; the engine has met all other equations at `voltage` already.
+        """
+        assert y is not None
+        used = np.flatnonzero(~np.isnan(voltage))
+        number = np.full(len(voltage), -1)
+        number[used] = np.arange(len(used))
+        v = diags(voltage[used])
+        y = y[used][:, used]
+        current = diags(y @ voltage[used])
+        by_angle = 1j * v @ (current - y @ v).conj()
+        by_magnitude = v @ (current + y @ v).conj()
+        is_fixed = np.zeros(len(used), dtype=bool)
+        is_fixed[number[self.node[self.is_fixed]]] = True
+        is_free = np.zeros(len(used), dtype=bool)
+        is_free[number[self.node[free]]] = True
+        turning, open_ = np.flatnonzero(~is_fixed), np.flatnonzero(~is_fixed & ~is_free)
+        jacobian = vstack(
+            [
+                hstack([by_angle[turning][:, turning].real, by_magnitude[turning][:, open_].real]),
+                hstack([by_angle[open_][:, turning].imag, by_magnitude[open_][:, open_].imag]),
+            ]
+        )
+        wanted = np.zeros(len(used))
+        wanted[number[self.node[free]]] = missing
+        right = np.concatenate([wanted[turning], np.zeros(len(open_))])
+        turned = np.zeros(len(used))
+        turned[turning] = _solve(jacobian, right)[: len(turning)]
+        step = turned[number[self.node[free]]]
+        return np.asarray(step / max(1.0, np.abs(step).max() / FURTHEST))
+
+    def _turn_to_linear(self, branches: list[tuple[Array, TwoPorts]]) -> None:
+        """Start the free angles where the linearised power flow has them."""
+        size = len(self.circuit.nodes)
+        one, other = np.concatenate([nodes for nodes, _ in branches]).T
+        b = np.concatenate([ports.susceptance() for _, ports in branches])
+        shift = np.angle(np.concatenate([ports.ratio for _, ports in branches]))
+        power = np.zeros(size)
+        np.add.at(power, self.node, self.p_mw)
+        for node, mva in self.circuit.constant:
+            np.add.at(power, node, -mva.real)
+        np.add.at(power, one, b * shift)
+        np.add.at(power, other, -b * shift)
+        ends = (
+            np.concatenate(pair) for pair in ((one, other, one, other), (one, other, other, one))
+        )
+        matrix = coo_matrix(
+            (np.concatenate([b, b, -b, -b]), tuple(ends)), shape=(size, size)
+        ).tocsr()
+        fixed, angle = self._fixed_angles()
+        turning = np.setdiff1d(np.concatenate([one, other]), fixed)
+        right = power - matrix @ angle
+        angle[turning] = _solve(matrix[turning][:, turning], right[turning])
+        free = ~self.is_fixed
+        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle[self.node[free]])
+
+    def _fixed_angles(self) -> tuple[Array, Array]:
+        """The nodes with fixed angles, and the angles of all nodes where only those count [rad]."""
+        angle = np.zeros(len(self.circuit.nodes))
+        fixed = self.node[self.is_fixed]
+        angle[fixed] = np.angle(self.target[self.is_fixed])
+        if self.grids:
+            angle[self.grids.node] = np.angle(self.grids.emf_kv)
+            fixed = np.concatenate([fixed, self.grids.node])
+        return fixed, angle
+
+    # -- reactive limits ---------------------------------------------------------------------------
+
+    def _changes(self, solver: Solver, tolerance_mva: float) -> Array:
+        """Nodes that must give up their voltage, or else those that can take it up again."""
+        free = np.flatnonzero(~self.is_fixed & (self.limited == 0))
+        q = solver.delivered(_full([self.names[k] for k in free])).imag
+        over = (q > self.q_max[free] + tolerance_mva).astype(int)
+        under = (q < self.q_min[free] - tolerance_mva).astype(int)
+        self.limited[free] = over - under
+        if (over | under).any():
+            return free[(over | under).astype(bool)]
+        voltage = np.abs(solver.voltages()[self.node])
+        wanted = np.abs(self.target)
+        can = self.limited * (voltage - wanted) > CLOSE_PU * self.kv
+        back = np.flatnonzero(can & (self._returns < MOST_RETURNS))
+        self._returns[back] += 1
+        self.limited[back] = 0
+        return back
+
+    def _change(self, k: int) -> list[str]:
+        """Put a generator at its limit in the place of a voltage source, or the source back."""
+        name = self.names[k]
+        if not self.limited[k]:
+            return [f"edit vsource.{name} enabled=yes", f"edit generator.{name} enabled=no"]
+        kvar = float(1e3 * self._limit(k))
+        known = k in self._made
+        self._made.add(k)
+        return [
+            f"edit vsource.{name} enabled=no",
+            f"edit generator.{name} enabled=yes kvar={kvar!r}" if known else self._generator(k),
+        ]
+
+    # -- who delivers what -------------------------------------------------------------------------
+
+    def elements(self) -> list[str]:
+        """The elements in use at the held nodes, and those of grids behind an impedance."""
+        held = [
+            f"{'generator' if self.limited[k] else 'vsource'}.{name}"
+            for k, name in enumerate(self.names)
+        ]
+        return held + _full(self._grid_names)
+
+    def shared(self, delivered: Array) -> Iterator[tuple[Claim, Array]]:
+        """What each claim's elements deliver of what their nodes do [MVA], as pandapower shares it.
+
+        Active power as asked for; what remains at a node with a held angle goes by weight to those
+        that hold it. Reactive power in proportion to the reactive ranges, equally where there are
+        none; at nodes with a held angle those at their limits stay there.
+
+        delivered  by the nodes
+        """
+        at = np.concatenate(self.at) if self.at else np.zeros(0, dtype=np.int64)
+        p_asked, q_min, q_max, weight, angle = (
+            np.concatenate([getattr(claim, name) for claim in self.claims] or [np.zeros(0)])
+            for name in ("p_mw", "q_min", "q_max", "weight", "va_degree")
+        )
+        p = _share_active(at, delivered.real, p_asked, ~np.isnan(angle), self.is_fixed, weight)
+        q = self._share_reactive(at, delivered.imag, q_min, q_max, ~np.isnan(angle))
+        ends = np.cumsum([len(nodes) for nodes in self.at])[:-1]
+        yield from zip(self.claims, np.split(p + 1j * q, ends), strict=True)
+
+    def _share_reactive(
+        self, at: Array, total: Array, q_min: Array, q_max: Array, balances: Array
+    ) -> Array:
+        q = np.zeros(len(at))
+        open_ = np.ones(len(at), dtype=bool)
+        while True:
+            rest = total - np.bincount(at, q * ~open_, len(total))
+            q[open_] = _in_proportion(at[open_], rest, q_min[open_], q_max[open_])
+            if not self.circuit.settings.enforce_q_lims:
+                return q
+            beyond = open_ & ~balances & self.is_fixed[at] & ((q < q_min) | (q > q_max))
+            if not beyond.any():
+                return q
+            q[beyond] = np.clip(q, q_min, q_max)[beyond]
+            open_ &= ~beyond
+
+
+def _share_active(
+    at: Array, total: Array, asked: Array, balances: Array, is_fixed: Array, weight: Array
+) -> Array:
+    count = len(total)
+    # Where no angle is held, everyone takes an equal part of the little that is missing.
+    takes = np.where(is_fixed[at], balances, True)
+    weights = np.bincount(at, weight * takes, count)
+    share = np.where(
+        (weights > 0)[at] & is_fixed[at],
+        weight / np.where(weights > 0, weights, 1)[at],
+        1 / np.maximum(np.bincount(at, takes, count), 1)[at],
+    )
+    missing = total - np.bincount(at, asked, count)
+    return np.asarray(asked + takes * share * missing[at])
+
+
+def _in_proportion(at: Array, total: Array, q_min: Array, q_max: Array) -> Array:
+    """Reactive power of each at its node, by range; equally where nobody has a range."""
+    low, high = (np.bincount(at, limit, len(total)) for limit in (q_min, q_max))
+    span = high - low
+    used = (total - low) / np.where(span == 0, 1, span + np.finfo(float).eps)
+    equal = total / np.maximum(np.bincount(at, minlength=len(total)), 1)
+    return np.where((span == 0)[at], equal[at], q_min + used[at] * (q_max - q_min))
+
+
+def _solve(matrix: csr_matrix, right: Array) -> Array:
+    try:
+        return np.asarray(splu(matrix.tocsc()).solve(right))
+    except RuntimeError as error:
+        raise NotConvergedError("The network's equations are singular.") from error
+
+
+def _polar(volts: Array, base: Array) -> tuple[Array, Array]:
+    return np.abs(volts) / base, np.rad2deg(np.angle(volts))
+
+
+def _full(names: Sequence[str]) -> list[str]:
+    return [f"vsource.{name}" for name in names]
+
+
+def _admittance(
+    circuit: Circuit, branches: list[tuple[Array, TwoPorts]], grids: Thevenin | None
+) -> csr_matrix:
+    """The nodal admittance matrix of the positive sequence [S], loads as far as they are shunts."""
+    entries = [(node, node, y) for node, y in circuit.earth]
+    for nodes, ports in branches:
+        one, other = nodes.T
+        y = siemens(ports, *circuit.vn_kv[nodes].T)
+        entries += zip((one, one, other, other), (one, other, one, other), y, strict=True)
+    if grids:
+        entries.append((grids.node, grids.node, 1 / grids.z1))
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    size = len(circuit.nodes)
+    return csr_matrix(coo_matrix((values, (rows, columns)), shape=(size, size)))
+
+
+def _load_admittance(circuit: Circuit) -> csr_matrix:
+    """What constant power draws, as admittances [S]."""
+    size = len(circuit.nodes)
+    y = np.zeros(size, dtype=complex)
+    for node, mva in circuit.constant:
+        np.add.at(y, node, np.conj(mva) / circuit.vn_kv[node] ** 2)
+    return csr_matrix(diags(y))
