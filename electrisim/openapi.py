@@ -7,14 +7,14 @@ kind) is said in words, so that the schemas stay what a client should send.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 import electrisim
 from electrisim.elements import FIELDS, KINDS, Element
-from electrisim.fields import Field, fields_of
+from electrisim.fields import fields_of
 from electrisim.problems import Problem
 from electrisim.results import (
     COLUMNS,
@@ -24,9 +24,8 @@ from electrisim.results import (
     meaning_of,
     unit_of,
 )
-from electrisim.studies import STUDIES, Study
-
-Schema = dict[str, Any]
+from electrisim.schema import Schema, object_of, parameter, ref
+from electrisim.studies import STUDIES, Study, contingency
 
 #: The result columns of each model that a study may use.
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
@@ -66,10 +65,6 @@ def document(examples: Mapping[str, Any]) -> Schema:
         "paths": _paths(examples),
         "components": {"schemas": _schemas(), "responses": _responses()},
     }
-
-
-def ref(name: str, place: str = "schemas") -> Schema:
-    return {"$ref": f"#/components/{place}/{name}"}
 
 
 # -- routes ----------------------------------------------------------------------------------------
@@ -171,7 +166,7 @@ def _problem(description: str, *, retry_after: bool = False) -> Schema:
 
 
 def _schemas() -> Schema:
-    structs = [Problem, Certificate, Losses]
+    structs = [Problem, Certificate, Losses, *contingency.SHAPES]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -183,56 +178,6 @@ def _schemas() -> Schema:
     for model in MODELS:
         schemas |= _results(model)
     return schemas | ours | {"Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
-
-
-def parameter(field: Field) -> Schema:
-    """The JSON schema of a field: type, unit, bounds, default and meaning; null is absence."""
-    schema = _TYPES[field.type](field)
-    if not field.required and "enum" in schema:
-        schema["enum"] = [*schema["enum"], None]
-    elif not field.required:
-        schema["type"] = [schema["type"], "null"]
-    schema["description"] = field.meaning
-    if field.unit is not None:
-        schema["x-unit"] = field.unit
-    if field.default is not None:
-        schema["default"] = field.default
-    return schema | {_BOUNDS[bound]: limit for bound, limit in field.bounds.items()}
-
-
-_BOUNDS = {
-    "gt": "exclusiveMinimum",
-    "ge": "minimum",
-    "lt": "exclusiveMaximum",
-    "le": "maximum",
-}
-
-_POINT = {"type": "array", "prefixItems": [{"type": "number"}] * 2, "minItems": 2, "maxItems": 2}
-
-_TYPES: Mapping[str, Callable[[Field], Schema]] = {
-    "number": lambda field: {"type": "number"},
-    "integer": lambda field: {"type": "integer"},
-    "flag": lambda field: {"type": "boolean"},
-    "word": lambda field: {"type": "string"},
-    "choice": lambda field: {"enum": list(field.choices)},
-    "reference": lambda field: {
-        "type": "string",
-        "minLength": 1,
-        "x-refers-to": ", ".join(field.refers_to),
-    },
-    "curve": lambda field: {"type": "array", "items": _POINT, "minItems": 2},
-    "nothing": lambda field: {"enum": [False]},
-}
-
-
-def _object(properties: Schema, required: Iterable[str], **others: Any) -> Schema:
-    return {
-        "type": "object",
-        **others,
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
 
 
 def _element() -> Schema:
@@ -260,11 +205,11 @@ def _kind(kind: type[Element]) -> Schema:
             "title": kind.typ,
             "description": inspect.cleandoc(kind.__doc__ or ""),
             "anyOf": [
-                _object({**common, "parameters": ref(parameters)}, ["typ", "parameters"]),
-                _object({**common, **flat}, ["typ", *required], **either),
+                object_of({**common, "parameters": ref(parameters)}, ["typ", "parameters"]),
+                object_of({**common, **flat}, ["typ", *required], **either),
             ],
         },
-        parameters: _object(
+        parameters: object_of(
             {field.name: parameter(field) for field in fields.values()}, required, **either
         ),
     }
@@ -283,8 +228,8 @@ def _study(name: str, study: Study) -> Schema:
     elements = {"type": "object", "minProperties": 1, "additionalProperties": ref("Element")}
     models = [ref(f"{model.capitalize()}Results") for model in MODELS]
     return {
-        f"{title}Settings": _object({f.name: parameter(f) for f in fields.values()}, []),
-        f"{title}Request": _object(
+        f"{title}Settings": object_of({f.name: parameter(f) for f in fields.values()}, []),
+        f"{title}Request": object_of(
             {
                 "simulationType": {"const": name},
                 "elements": {**elements, "description": "The elements by their ids."},
@@ -292,7 +237,7 @@ def _study(name: str, study: Study) -> Schema:
             },
             ["simulationType", "elements"],
         ),
-        f"{title}Answer": _object(
+        f"{title}Answer": object_of(
             {
                 "success": {"const": True},
                 "results": _any_of(models),
@@ -322,6 +267,16 @@ _BESIDE: Mapping[str, Schema] = {
         "losses": ref("Losses"),
         "script": {"type": "string", "description": "Asked for by `export_script`."},
     },
+    "contingency": {
+        "base": ref("Base"),
+        "contingencies": {"type": "array", "items": ref("Outcome")},
+        "summary": ref("Summary"),
+        "details": {
+            "type": "array",
+            "description": "Asked for by `details`: every outage's tables in columns.",
+            "items": {"type": "object"},
+        },
+    },
 }
 
 
@@ -337,7 +292,7 @@ def _results(model: str) -> Schema:
         f"{prefix}{kind.__name__}Result": _record(kind, names, model)
         for kind, names in columns.items()
     }
-    return {f"{prefix}Results": _object(lists, []), **records}
+    return {f"{prefix}Results": object_of(lists, []), **records}
 
 
 def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
@@ -353,7 +308,7 @@ def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
             for column in columns
         },
     }
-    return _object(properties, properties, description=f"Results of one element: {kind.typ}.")
+    return object_of(properties, properties, description=f"Results of one element: {kind.typ}.")
 
 
 _ENGINE = {
@@ -364,7 +319,7 @@ _ENGINE = {
     "additionalProperties": _TEXT,
 }
 
-_READY = _object(
+_READY = object_of(
     {
         "status": {"const": "ready"},
         "engines": {
