@@ -20,11 +20,9 @@ from typing import Any
 
 import msgspec
 
-from electrisim import elements as e
 from electrisim.engine import Engines
 from electrisim.network import Network
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
-from electrisim.topology import Topology
 from electrisim.wire.frontend import power_flow
 from electrisim.wire.frontend.reading import read_elements
 from electrisim.wire.frontend.report import Report
@@ -115,7 +113,6 @@ def _is_missing(problem: Problem) -> bool:
 
 
 def _answer(spoken: Spoken, request: Request, engines: Engines, report: Report) -> Body:
-    _demand_supply(request.network)
     found = spoken.run(request.network, request.settings, engines)
     body, incomplete = spoken.write(request, found)
     unlisted = f"Without all results, and so not listed: {', '.join(incomplete)}."
@@ -123,23 +120,12 @@ def _answer(spoken: Spoken, request: Request, engines: Engines, report: Report) 
     return {**body, "warnings": warnings}
 
 
-def _demand_supply(network: Network) -> None:
-    """An answer without a single bus would look like an answer."""
-    if Topology(network).bus.any():
-        return
-    message = "No bus is supplied: connect an External Grid that is in service."
-    raise ProblemError(
-        [Problem(kind="no-supply", message=message)],
-        extra={"isolated_buses": network.rows(e.Bus).names},
-    )
-
-
 def _failure(error: ProblemError, report: Report) -> Body:
     """The body in which the client shows an error."""
     messages = [problem.message for problem in error.problems]
     diagnostic: Body = {"general_error": error.sentence, "diagnostic_output": "\n".join(messages)}
-    if "isolated_buses" in error.extra:
-        diagnostic["isolated_buses"] = error.extra["isolated_buses"]
+    if any(problem.kind == "no-source" for problem in error.problems):
+        diagnostic["isolated_buses"] = [id_ for id_, kind in report.kinds.items() if kind == "Bus"]
     parameters = [
         {
             "element_type": report.kinds.get(problem.element or "", "Study"),
