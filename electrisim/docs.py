@@ -132,6 +132,7 @@ _TYPES = {
     "flag": "`true`, `false`",
     "word": "text",
     "curve": "list of points `[x, y]`",
+    "structure": "list or object",
     "nothing": "absent or `false`",
 }
 

@@ -41,7 +41,7 @@ def says(meaning: str) -> Meta:
 class Field(NamedTuple):
     """A field of a record, flattened for validation and documentation.
 
-    type      number, integer, flag, word, choice, reference, curve or nothing
+    type      number, integer, flag, word, choice, reference, curve, structure or nothing
     bounds    of gt, ge, lt, le those that hold
     choices   the values of a choice
     """
@@ -55,6 +55,7 @@ class Field(NamedTuple):
     bounds: Mapping[str, float]
     choices: tuple[Any, ...]
     refers_to: tuple[str, ...]
+    annotation: Any = None
 
 
 _TYPES = {float: "number", int: "integer", bool: "flag", str: "word", type(None): "nothing"}
@@ -70,8 +71,10 @@ def _flatten(annotation: Any) -> tuple[str, Meta | None, tuple[Any, ...]]:
     origin, arguments = getattr(annotation, "__origin__", None), annotation.__args__
     if origin is Literal:
         return "choice", None, arguments
-    if origin is list:
+    if annotation == list[tuple[float, float]]:
         return "curve", None, ()
+    if origin in (list, dict):
+        return "structure", None, ()
     options = [argument for argument in arguments if argument is not type(None)]
     if len(options) == 1:
         return _flatten(options[0])
@@ -95,6 +98,7 @@ def _fields(record: type[msgspec.Struct]) -> Iterator[Field]:
             bounds=MappingProxyType({b: v for b, v in given.items() if v is not None}),
             choices=choices,
             refers_to=refers,
+            annotation=field.type,
         )
 
 
@@ -197,6 +201,14 @@ def _curve(value: Any, field: Field) -> list[tuple[float, float]]:
     return points
 
 
+def _structure(value: Any, field: Field) -> Any:
+    try:
+        return msgspec.convert(value, field.annotation, strict=False)
+    except msgspec.ValidationError as error:
+        said = str(error).replace("$", "its place $")
+        raise _Fault("wrong-form", f"is not in the form that is asked for: {said}") from error
+
+
 def _nothing(value: Any, field: Field) -> None:
     if value is False or value == "false":
         return
@@ -213,6 +225,7 @@ _READERS: dict[str, Callable[[Any, Field], Any]] = {
     "choice": _choice,
     "reference": _word,
     "curve": _curve,
+    "structure": _structure,
     "nothing": _nothing,
 }
 

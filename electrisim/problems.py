@@ -172,6 +172,8 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "not-an-integer": "A whole number was expected.",
     "not-a-flag": "true or false was expected.",
     "not-a-text": "A text was expected.",
+    "wrong-form": "A list or an object with other contents was expected.",
+    "empty-outage": "An outage of no element at all.",
     "not-a-curve": "Points [x, y] with x rising were expected.",
     "not-taken": "A table of a whole pandapower net, which this API does not take.",
     "out-of-bounds": "The number is outside its range.",

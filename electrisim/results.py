@@ -243,6 +243,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     tables    as in `Solution`, masked: elements without supply have no numbers
     beside    what stands beside the tables, by its name in the answer
+    series    in place of tables: kind → column → array of shape (n_steps, n_elements)
+    streamed  as beside, but so much that it is written piece by piece
     """
 
     tables: Mapping[type[Element], Mapping[str, Array]]
@@ -251,3 +253,5 @@ class Answer(msgspec.Struct, frozen=True):
     certificate: Certificate | None
     engine: Mapping[str, str]
     beside: Mapping[str, Any]
+    series: Mapping[type[Element], Mapping[str, Array]] | None = None
+    streamed: Mapping[str, Any] = msgspec.field(default_factory=dict)

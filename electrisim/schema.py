@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from electrisim.fields import Field
 
 Schema = dict[str, Any]
@@ -50,8 +52,16 @@ _TYPES: Mapping[str, Callable[[Field], Schema]] = {
         "x-refers-to": ", ".join(field.refers_to),
     },
     "curve": lambda field: {"type": "array", "items": _POINT, "minItems": 2},
+    "structure": lambda field: _structure(field.annotation),
     "nothing": lambda field: {"enum": [False]},
 }
+
+
+def _structure(annotation: Any) -> Schema:
+    """What msgspec makes of a list or object, without the null that the field may allow."""
+    schema = msgspec.json.schema(annotation)
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    return options[0] if options else schema
 
 
 def object_of(properties: Schema, required: Iterable[str], **others: Any) -> Schema:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import powerflow
+from electrisim.studies import contingency, powerflow
 
 
 class Study(NamedTuple):
@@ -18,5 +18,8 @@ class Study(NamedTuple):
 
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
-    {"powerflow": Study(powerflow.PowerFlow, powerflow.run)}
+    {
+        "powerflow": Study(powerflow.PowerFlow, powerflow.run),
+        "contingency": Study(contingency.Contingency, contingency.run),
+    }
 )

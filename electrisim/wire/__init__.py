@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from electrisim.engine import Engines
 from electrisim.problems import ProblemError
 from electrisim.studies import STUDIES
@@ -10,8 +12,11 @@ from electrisim.wire import documented, frontend
 
 def answer_request(
     body: bytes, engines: Engines, library: documented.Library
-) -> tuple[int, str, bytes]:
-    """Answer a request body: (status, media type, body), in the spelling in which it was asked."""
+) -> tuple[int, str, bytes | Iterator[bytes]]:
+    """Answer a request body: (status, media type, body), in the spelling in which it was asked.
+
+    The body comes in pieces where it is too much to hold at once.
+    """
     try:
         strict = documented.decode_strict(body)
         browsers = None if strict else frontend.recognise(body)

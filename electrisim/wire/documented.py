@@ -18,6 +18,7 @@ from electrisim.problems import ERRORS, Problem, ProblemError, nearest, shorten
 from electrisim.results import Answer
 from electrisim.settings import Settings
 from electrisim.studies import STUDIES
+from electrisim.wire import columns as in_columns
 
 MEDIA_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -372,12 +373,20 @@ def _with_std_type(
 # -- encoding --------------------------------------------------------------------------------------
 
 
-def encode(network: Network, answer: Answer) -> bytes:
-    """An answer as strict JSON: numbers in full precision, null where there is none."""
-    return msgspec.json.encode(
+def encode(network: Network, answer: Answer) -> bytes | Iterator[bytes]:
+    """An answer as strict JSON: numbers in full precision, null where there is none.
+
+    In pieces where it has more than should be in memory at once.
+    """
+    results: Mapping[str, Any]
+    if answer.series is None:
+        results = {key: _list(parts, network) for key, parts in _by_key(network, answer)}
+    else:
+        results = in_columns.by_key(network, answer.series)
+    body = msgspec.json.encode(
         {
             "success": True,
-            "results": {key: _list(parts, network) for key, parts in _by_key(network, answer)},
+            "results": results,
             "convergence": True,
             "iterations": answer.iterations,
             **answer.beside,
@@ -386,6 +395,7 @@ def encode(network: Network, answer: Answer) -> bytes:
             "engine": answer.engine,
         }
     )
+    return in_columns.with_streamed(body, answer.streamed) if answer.streamed else body
 
 
 _Part = tuple[Rows, Mapping[str, Array]]
