@@ -200,10 +200,11 @@ class Circuit:
         node: Array,
         y: Array,
     ) -> None:
-        """Admittances from nodes to earth [S]; none where they are zero."""
-        some = np.flatnonzero(y)
+        """Admittances from nodes to earth [S]; none where they are nothing."""
+        z = 1 / y
+        some = np.flatnonzero(~np.isinf(z))
         if len(some):
-            z = 1 / y[some]
+            z = z[some]
             self.new(
                 "reactor", letter, kind, rows[some], (port, None),
                 "phases=3 bus1={}.1.2.3 r={!r} x={!r}", self.names(node[some]), z.real, z.imag,

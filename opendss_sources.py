@@ -9,19 +9,19 @@ network at the state that the engine found.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix, diags, hstack, vstack
-from scipy.sparse.linalg import splu
+from scipy.sparse import csr_matrix
 
 from electrisim import elements as e
-from electrisim.branches import TwoPorts
 from electrisim.elements import Element
 from electrisim.network import Array
 from electrisim.problems import NotConvergedError
-from opendss_circuit import Circuit, Some, siemens
+from opendss_angles import admittance, linear_angles, load_admittance, newton_step
+from opendss_circuit import Circuit, Some
 from opendss_elements import ALWAYS, WYE, two_ports
 
 #: Reactance behind a held voltage [pu of 100 MVA]. Small, yet so far above the rounding of doubles
@@ -34,8 +34,6 @@ UNLIMITED_MVAR = 1e9
 ROUGHLY = 1e-3
 #: How near a held voltage must come to its set-point [pu].
 CLOSE_PU = 1e-10
-#: The furthest that one step turns an angle [rad].
-FURTHEST = np.pi / 4
 #: Steps of the angles, halvings of a step, and nodes that change what they hold.
 MOST_STEPS, MOST_HALVINGS, MOST_CHANGES = 40, 6, 60
 #: How often a node that gave up its voltage may take it up again.
@@ -198,10 +196,7 @@ class Sources:
         self._y: csr_matrix | None = None
         self._y_with_loads: csr_matrix | None = None
         if not self.is_fixed.all():
-            branches = list(two_ports(circuit))
-            self._y = _admittance(circuit, branches, self.grids)
-            self._y_with_loads = self._y + _load_admittance(circuit)
-            self._turn_to_linear(branches)
+            self._start_linear()
         self.emf = self.target.copy()
         names = circuit.names(self.node)
         self.names = [f"v{name}" for name in names]
@@ -211,6 +206,25 @@ class Sources:
             self.names[int(np.argmax(self.is_fixed))] = "source"
         elif self._grid_names:
             self._grid_names[0] = "source"
+
+    def _start_linear(self) -> None:
+        """Start the free angles where the linearised power flow has them."""
+        circuit = self.circuit
+        branches = list(two_ports(circuit))
+        power, angle = np.zeros((2, len(circuit.nodes)))
+        np.add.at(power, self.node, self.p_mw)
+        fixed = self.node[self.is_fixed]
+        angle[fixed] = np.angle(self.target[self.is_fixed])
+        grids = []
+        if self.grids:
+            angle[self.grids.node] = np.angle(self.grids.emf_kv)
+            fixed = np.concatenate([fixed, self.grids.node])
+            grids = [(self.grids.node, 1 / self.grids.z1)]
+        angle = linear_angles(circuit, branches, power, fixed, angle)
+        free = ~self.is_fixed
+        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle[self.node[free]])
+        self._y = admittance(circuit, branches, [*circuit.earth, *grids])
+        self._y_with_loads = self._y + load_admittance(circuit)
 
     # -- in the engine's words ---------------------------------------------------------------------
 
@@ -266,9 +280,13 @@ class Sources:
     # -- solving -----------------------------------------------------------------------------------
 
     def approach(self, solver: Solver) -> None:
-        """Turn the angles while loads are impedances, which every state of the angles has."""
+        """Turn the angles as far as it goes while loads are impedances, which is a linear network.
+
+        Of several solutions with constant power, that leads to the upper one.
+        """
         enough = ROUGHLY * np.abs(self.p_mw).max(initial=1)
-        self._turn(solver, enough, self._y_with_loads, close_pu=ROUGHLY)
+        with contextlib.suppress(NotConvergedError):
+            self._turn(solver, enough, self._y_with_loads, close_pu=ROUGHLY)
 
     def settle(self, solver: Solver, tolerance_mva: float) -> None:
         """Solve until every set-point is met; raises NotConvergedError."""
@@ -290,108 +308,50 @@ class Sources:
         y: csr_matrix | None,
         close_pu: float = CLOSE_PU,
     ) -> None:
-        """Turn the free angles until the active powers are met, and make up for the drops."""
-        held = self.limited == 0
-        free = np.flatnonzero(held & ~self.is_fixed)
-        names = [name for name, yes in zip(self.names, held, strict=True) if yes]
-        before, step, halvings = np.angle(self.target[free]), np.zeros(len(free)), 0
-        drop = np.zeros(len(self.node), dtype=complex)
-        for _ in range(MOST_STEPS):
-            if not solver.solve():
-                if halvings == MOST_HALVINGS or not step.any():
-                    raise NotConvergedError("OpenDSS found no solution.")
-                halvings, step = halvings + 1, step / 2
-                self._set(solver, names, held, free, before + step, drop)
-                continue
-            voltage = solver.voltages()
-            drop = self.emf - voltage[self.node]
-            missing = np.zeros(len(self.node))
-            missing[held] = self.p_mw[held] - solver.delivered(_full(names)).real
-            off = np.abs(self.target - voltage[self.node])[held] / self.kv[held]
-            met = np.abs(missing[free]).max(initial=0) <= tolerance_mva
-            if met and off.max(initial=0) < close_pu:
-                return
-            before = np.angle(self.target[free])
-            if len(free):
-                step = self._newton(y, voltage, free, missing[free])
-            self._set(solver, names, held, free, before + step, drop)
-        raise NotConvergedError("No angles were found at which the generators deliver their power.")
+        """Turn the free angles until the active powers are met, and make up for the drops.
 
-    def _set(
-        self, solver: Solver, names: list[str], held: Array, free: Array, angle: Array, drop: Array
-    ) -> None:
-        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle)
-        self.emf[held] = (self.target + drop)[held]
-        solver.set_sources(names, *_polar(self.emf[held], self.kv[held]))
-
-    def _newton(self, y: csr_matrix | None, voltage: Array, free: Array, missing: Array) -> Array:
-        """By how much to turn the free angles [rad] so that `missing` active power is delivered.
-
-        The unknowns are the angles everywhere but at fixed nodes, and ln |V| where no voltage is
-        held; the engine has met all other equations at `voltage` already.
+        A step that finds no solution or leads farther away is halved.
         """
-        assert y is not None
-        used = np.flatnonzero(~np.isnan(voltage))
-        number = np.full(len(voltage), -1)
-        number[used] = np.arange(len(used))
-        v = diags(voltage[used])
-        y = y[used][:, used]
-        current = diags(y @ voltage[used])
-        by_angle = 1j * v @ (current - y @ v).conj()
-        by_magnitude = v @ (current + y @ v).conj()
-        is_fixed = np.zeros(len(used), dtype=bool)
-        is_fixed[number[self.node[self.is_fixed]]] = True
-        is_free = np.zeros(len(used), dtype=bool)
-        is_free[number[self.node[free]]] = True
-        turning, open_ = np.flatnonzero(~is_fixed), np.flatnonzero(~is_fixed & ~is_free)
-        jacobian = vstack(
-            [
-                hstack([by_angle[turning][:, turning].real, by_magnitude[turning][:, open_].real]),
-                hstack([by_angle[open_][:, turning].imag, by_magnitude[open_][:, open_].imag]),
-            ]
+        held = np.flatnonzero(self.limited == 0)
+        free = np.flatnonzero((self.limited == 0) & ~self.is_fixed)
+        at, step = np.angle(self.target[free]), np.zeros(len(free))
+        drop = (self.emf - self.target)[held]
+        self._set(solver, held, free, at, drop)
+        farthest, halvings = np.inf, 0
+        for _ in range(MOST_STEPS):
+            missing, voltage = np.zeros(len(self.node)), None
+            if solver.solve():
+                voltage = solver.voltages()
+                delivered = solver.delivered([f"vsource.{self.names[k]}" for k in held.tolist()])
+                missing[held] = self.p_mw[held] - delivered.real
+            far = np.abs(missing[free]).max(initial=0)
+            if voltage is None or farthest + tolerance_mva < far:
+                if halvings == MOST_HALVINGS or not step.any():
+                    break
+                halvings, step = halvings + 1, step / 2
+                self._set(solver, held, free, at + step, drop)
+                continue
+            drop = (self.emf - voltage[self.node])[held]
+            off = np.abs(self.target - voltage[self.node])[held] / self.kv[held]
+            if far <= tolerance_mva and off.max(initial=0) < close_pu:
+                return
+            at, farthest, halvings = np.angle(self.target[free]), far, 0
+            if y is not None:
+                fixed = self.node[self.is_fixed]
+                step = newton_step(y, voltage, fixed, self.node[free], missing[free])
+            self._set(solver, held, free, at + step, drop)
+        self._set(solver, held, free, at, drop)
+        raise NotConvergedError(
+            "OpenDSS found no solution."
+            if farthest == np.inf
+            else f"No angles were found at which all generators deliver their active power; "
+            f"{farthest:.3g} MW are missing at one."
         )
-        wanted = np.zeros(len(used))
-        wanted[number[self.node[free]]] = missing
-        right = np.concatenate([wanted[turning], np.zeros(len(open_))])
-        turned = np.zeros(len(used))
-        turned[turning] = _solve(jacobian, right)[: len(turning)]
-        step = turned[number[self.node[free]]]
-        return np.asarray(step / max(1.0, np.abs(step).max() / FURTHEST))
 
-    def _turn_to_linear(self, branches: list[tuple[Array, TwoPorts]]) -> None:
-        """Start the free angles where the linearised power flow has them."""
-        size = len(self.circuit.nodes)
-        one, other = np.concatenate([nodes for nodes, _ in branches]).T
-        b = np.concatenate([ports.susceptance() for _, ports in branches])
-        shift = np.angle(np.concatenate([ports.ratio for _, ports in branches]))
-        power = np.zeros(size)
-        np.add.at(power, self.node, self.p_mw)
-        for node, mva in self.circuit.constant:
-            np.add.at(power, node, -mva.real)
-        np.add.at(power, one, b * shift)
-        np.add.at(power, other, -b * shift)
-        ends = (
-            np.concatenate(pair) for pair in ((one, other, one, other), (one, other, other, one))
-        )
-        matrix = coo_matrix(
-            (np.concatenate([b, b, -b, -b]), tuple(ends)), shape=(size, size)
-        ).tocsr()
-        fixed, angle = self._fixed_angles()
-        turning = np.setdiff1d(np.concatenate([one, other]), fixed)
-        right = power - matrix @ angle
-        angle[turning] = _solve(matrix[turning][:, turning], right[turning])
-        free = ~self.is_fixed
-        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle[self.node[free]])
-
-    def _fixed_angles(self) -> tuple[Array, Array]:
-        """The nodes with fixed angles, and the angles of all nodes where only those count [rad]."""
-        angle = np.zeros(len(self.circuit.nodes))
-        fixed = self.node[self.is_fixed]
-        angle[fixed] = np.angle(self.target[self.is_fixed])
-        if self.grids:
-            angle[self.grids.node] = np.angle(self.grids.emf_kv)
-            fixed = np.concatenate([fixed, self.grids.node])
-        return fixed, angle
+    def _set(self, solver: Solver, held: Array, free: Array, angle: Array, drop: Array) -> None:
+        self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle)
+        self.emf[held] = self.target[held] + drop
+        solver.set_sources([self.names[k] for k in held], *_polar(self.emf[held], self.kv[held]))
 
     # -- reactive limits ---------------------------------------------------------------------------
 
@@ -403,13 +363,14 @@ class Sources:
         under = (q < self.q_min[free] - tolerance_mva).astype(int)
         self.limited[free] = over - under
         if (over | under).any():
-            return free[(over | under).astype(bool)]
-        voltage = np.abs(solver.voltages()[self.node])
-        wanted = np.abs(self.target)
-        can = self.limited * (voltage - wanted) > CLOSE_PU * self.kv
+            return np.asarray(free[(over | under).astype(bool)])
+        voltage = solver.voltages()[self.node]
+        can = self.limited * (np.abs(voltage) - np.abs(self.target)) > CLOSE_PU * self.kv
         back = np.flatnonzero(can & (self._returns < MOST_RETURNS))
         self._returns[back] += 1
         self.limited[back] = 0
+        self.target[back] *= np.exp(1j * (np.angle(voltage) - np.angle(self.target)))[back]
+        self.emf[back] = self.target[back]
         return back
 
     def _change(self, k: int) -> list[str]:
@@ -496,41 +457,9 @@ def _in_proportion(at: Array, total: Array, q_min: Array, q_max: Array) -> Array
     return np.where((span == 0)[at], equal[at], q_min + used[at] * (q_max - q_min))
 
 
-def _solve(matrix: csr_matrix, right: Array) -> Array:
-    try:
-        return np.asarray(splu(matrix.tocsc()).solve(right))
-    except RuntimeError as error:
-        raise NotConvergedError("The network's equations are singular.") from error
-
-
 def _polar(volts: Array, base: Array) -> tuple[Array, Array]:
     return np.abs(volts) / base, np.rad2deg(np.angle(volts))
 
 
 def _full(names: Sequence[str]) -> list[str]:
     return [f"vsource.{name}" for name in names]
-
-
-def _admittance(
-    circuit: Circuit, branches: list[tuple[Array, TwoPorts]], grids: Thevenin | None
-) -> csr_matrix:
-    """The nodal admittance matrix of the positive sequence [S], loads as far as they are shunts."""
-    entries = [(node, node, y) for node, y in circuit.earth]
-    for nodes, ports in branches:
-        one, other = nodes.T
-        y = siemens(ports, *circuit.vn_kv[nodes].T)
-        entries += zip((one, one, other, other), (one, other, one, other), y, strict=True)
-    if grids:
-        entries.append((grids.node, grids.node, 1 / grids.z1))
-    rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    size = len(circuit.nodes)
-    return csr_matrix(coo_matrix((values, (rows, columns)), shape=(size, size)))
-
-
-def _load_admittance(circuit: Circuit) -> csr_matrix:
-    """What constant power draws, as admittances [S]."""
-    size = len(circuit.nodes)
-    y = np.zeros(size, dtype=complex)
-    for node, mva in circuit.constant:
-        np.add.at(y, node, np.conj(mva) / circuit.vn_kv[node] ** 2)
-    return csr_matrix(diags(y))
