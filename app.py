@@ -9,23 +9,30 @@ from pathlib import Path
 from flask import Flask
 
 from electrisim.engine import Engines
+from electrisim.feeder import routes as feeder
+from electrisim.feeder.configuration import from_environment as feeder_from_environment
 from electrisim.web import api, documentation, edge, health
 from electrisim.web.configuration import from_environment
 from opendss_bindings import Bindings
 from opendss_electrisim import OpenDSS
+from opendss_feeder import OpenDSSFeeder
 from pandapower_electrisim import Pandapower
 
 
 def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """The application with its engines: the one place that names them."""
     pandapower = Pandapower()
-    engines = Engines(pandapower, OpenDSS(Bindings()))
+    bindings = Bindings()
+    engines = Engines(pandapower, OpenDSS(bindings))
     app = Flask(__name__, static_folder=None)
     app.extensions["engines"] = engines
     edge.configure(app, from_environment(environ))
     app.register_blueprint(api.blueprint(engines, pandapower.standard_types))
     app.register_blueprint(health.blueprint(engines))
-    app.register_blueprint(documentation.blueprint(engines, Path(app.root_path)))
+    root = Path(app.root_path)
+    kept = feeder_from_environment(environ, root)
+    app.register_blueprint(feeder.blueprint(OpenDSSFeeder(bindings), kept))
+    app.register_blueprint(documentation.blueprint(engines, root))
     return app
 
 

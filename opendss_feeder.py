@@ -104,7 +104,9 @@ class _Model:
             converged, _ = self._session.solve()
             if self._layout is None:
                 self._layout = _Layout(self._words, self._session.node_names(), self._case.units)
-            return self._layout.read(self._session, converged)
+            # What is no solution may be no numbers either; the judge sees to that.
+            with np.errstate(all="ignore"):
+                return self._layout.read(self._session, converged)
         except EngineError as error:
             raise UnsolvableError(str(error)) from error
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.engine import Engines
+from electrisim.feeder import documentation as feeder
 from electrisim.fields import Field, fields_of
 from electrisim.openapi import MODELS
 from electrisim.problems import ERRORS
@@ -47,7 +48,7 @@ class Page(NamedTuple):
 
 def pages(engines: Engines) -> list[Page]:
     """All reference pages."""
-    return [_studies(), _elements(), _results(), _engines(engines), _errors()]
+    return [_studies(), _elements(), _results(), _engines(engines), _feeder(), _errors()]
 
 
 # -- studies ---------------------------------------------------------------------------------------
@@ -217,6 +218,15 @@ def _support(engines: Engines, model: str) -> Table:
         notes = (f"{name}: {s.note}" for name, s in support.items() if s.note)
         rows.append((kind.typ, *states, " ".join(notes)))
     return Table(header, rows)
+
+
+# -- feeder ----------------------------------------------------------------------------------------
+
+
+def _feeder() -> Page:
+    parts = feeder.parts()
+    sections = [Section(p.title, p.text, Table(p.header, p.rows)) for p in parts]
+    return Page("feeder", feeder.TITLE, feeder.TEXT, sections)
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import msgspec
 
 import electrisim
 from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.feeder import openapi as feeder
 from electrisim.fields import fields_of
 from electrisim.problems import Problem
 from electrisim.results import (
@@ -60,10 +61,11 @@ def document(examples: Mapping[str, Any]) -> Schema:
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "studies", "description": "A network in, physics out."},
+            feeder.TAG,
             {"name": "service", "description": "Health and documentation."},
         ],
-        "paths": _paths(examples),
-        "components": {"schemas": _schemas(), "responses": _responses()},
+        "paths": {**_paths(examples), **feeder.paths()},
+        "components": {"schemas": _schemas() | feeder.schemas(), "responses": _responses()},
     }
 
 

@@ -10,8 +10,9 @@ from app import create_app
 
 
 @pytest.fixture(scope="session")
-def app() -> Flask:
-    return create_app({"LOG_LEVEL": "WARNING"})
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    state = tmp_path_factory.mktemp("state")
+    return create_app({"LOG_LEVEL": "WARNING", "STATE_DIRECTORY": str(state)})
 
 
 @pytest.fixture

@@ -71,10 +71,15 @@ def invalid(problems: list[Problem]) -> ProblemError:
 
 
 def nearest_names(word: str, known: Iterable[str]) -> str:
-    """“ The nearest names are 6, 16 and 61.”; empty when nothing is near."""
-    near = difflib.get_close_matches(shorten(word), list(known), n=3, cutoff=0.3)
-    if not near:
+    """“ The nearest names are 6, 16 and 61.”; the first of them where nothing is near."""
+    names = list(known)
+    near = difflib.get_close_matches(shorten(word), names, n=3, cutoff=0.3)
+    if not names:
         return ""
-    if len(near) == 1:
-        return f" The nearest name is {near[0]}."
-    return f" The nearest names are {', '.join(near[:-1])} and {near[-1]}."
+    if not near:
+        return f" There are {_listed(names[:3])}{', among others' if names[3:] else ''}."
+    return f" The nearest {'name is' if len(near) == 1 else 'names are'} {_listed(near)}."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
