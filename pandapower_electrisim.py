@@ -215,7 +215,7 @@ def _slices(
     columns: dict[str, dict[str, Array]] = {}
     for block in blocks:
         if block.table not in columns:
-            frame = net["res_" + block.table]
+            frame = net["res_" + block.table].sort_index()
             columns[block.table] = {
                 name: values.to_numpy(dtype=float) for name, values in frame.items()
             }

@@ -113,6 +113,33 @@ def _newton_elements(network: Network) -> Iterator[Problem]:
         if kind is not e.SSC:
             ideal = rows.column("r_dc_ohm") == 0
             yield from _faults(rows, ideal, "r_dc_ohm", "needs an r_dc_ohm above 0 on pandapower")
+            fixed = ~rows.column("controllable")
+            text = "cannot be left uncontrolled (controllable false) on pandapower"
+            yield from _faults(rows, fixed, "controllable", text)
+    lines = network.rows(e.LineDC)
+    leaking = lines.column("g_us_per_km") != 0
+    text = "has a g_us_per_km, which pandapower leaves out of its DC networks"
+    yield from _faults(lines, leaking, "g_us_per_km", text)
+    yield from _crowded_sources(network)
+
+
+def _crowded_sources(network: Network) -> Iterator[Problem]:
+    """Sources at a DC bus that another source, or a converter, holds already."""
+    sources = network.rows(e.SourceDC)
+    if not len(sources):
+        return
+    taken: dict[int, str] = {}
+    for kind in (e.VSC, e.B2BVSC):
+        rows = network.rows(kind)
+        for port in kind.ports[1:] if len(rows) else ():
+            for row in np.flatnonzero(rows.column("in_service")).tolist():
+                taken.setdefault(int(rows.at[port.bus][row]), rows.label(row))
+    for row in np.flatnonzero(sources.column("in_service")).tolist():
+        bus = int(sources.at["bus_dc"][row])
+        if bus in taken:
+            text = f"cannot share its DC bus with {taken[bus]} on pandapower; join them by a line"
+            yield fault(sources, row, "bus_dc", "unsupported", text)
+        taken.setdefault(bus, sources.label(row))
 
 
 def _faults(rows: Rows, where: Array, field: str, text: str) -> Iterator[Problem]:

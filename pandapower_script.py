@@ -101,6 +101,8 @@ def _rows(block: Block) -> Iterator[str]:
             if not _absent(value) and not _same(value, defaults.get(name))
         ]
         told += [f'{name}=float("nan")' for name in must]
+        if block.order is not None:
+            told.append(f"index={int(block.order[row])}")
         if label is not None:
             told.append(f"name={label!r}")
         yield f"pp.{create.__name__}(net, {', '.join(told)})"

@@ -34,6 +34,7 @@ class Block(NamedTuple):
     names    one per row
     columns  column → array, one value per row
     keep     which of the kind's elements they are, shape (n,); None for all, one row each
+    order    the elements' numbers, row by row, where they do not stand in order
     """
 
     table: str
@@ -41,6 +42,7 @@ class Block(NamedTuple):
     names: Sequence[str | None]
     columns: Columns
     keep: Array | None = None
+    order: Array | None = None
 
 
 #: The numbers and flags of each kind that power flow reads; references and words come beside.
@@ -126,9 +128,9 @@ def power_flow_blocks(network: Network, topology: Topology, settings: Settings) 
         for kind in KINDS
         if kind in network.kinds
     ]
-    if not topology.bus.any():
-        # pandapower wants an AC side to every DC network.
-        blocks += _stand_alone_bus(len(network.rows(e.Bus)))
+    if topology.bus_dc.any() and not any(topology.alive(kind).any() for kind in (e.VSC, e.B2BVSC)):
+        # pandapower solves a DC network only beside an AC one that has something to solve.
+        blocks += _stand_in(len(network.rows(e.Bus)))
     return [each for each in blocks if len(each.names)]
 
 
@@ -142,8 +144,8 @@ def block(network: Network, topology: Topology, settings: Settings, rows: Rows) 
         table, columns = _AS_SUMS[kind], _sums(rows)
     if kind is not e.Switch:
         columns["in_service"] = alive
-    if kind is e.DCBus and not alive.any():
-        return Block(table, kind, [], {}, alive)
+    if kind is e.DCBus:
+        return _dc_buses(network, rows, columns)
     if kind not in ONLY_ALIVE or (alive.all() and kind is not e.B2BVSC):
         return Block(table, kind, rows.names, columns)
     names = [name for name, lives in zip(rows.names, alive, strict=True) if lives]
@@ -178,12 +180,13 @@ def _frame(expected: Mapping[str, str], parts: Sequence[Block]) -> pd.DataFrame:
             for part in parts
         ]
         data[name] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return pd.DataFrame(data, copy=False)
+    return pd.DataFrame(data, index=parts[0].order, copy=False)
 
 
 def _missing(kind: str, count: int) -> Array:
     """What stands in a column that nobody gave: NaN, False, or None."""
-    fill, dtype = {"f": (np.nan, float), "b": (False, bool)}.get(kind, (None, object))
+    numbers = (np.nan, float)
+    fill, dtype = {"f": numbers, "u": numbers, "b": (False, bool)}.get(kind, (None, object))
     return np.full(count, fill, dtype=dtype)
 
 
@@ -291,8 +294,14 @@ def _pv_system(network: Network, settings: Settings, rows: Rows) -> Columns:
 
 
 def _converter(network: Network, settings: Settings, rows: Rows) -> Columns:
-    words = _words(rows, "control_mode_ac", "control_mode_dc")
-    return {**_plain(network, settings, rows), **words}
+    columns = _plain(network, settings, rows)
+    columns |= _words(rows, "control_mode_ac", "control_mode_dc")
+    # The slack of an AC island takes what it needs; pandapower starts from its DC values all the
+    # same, and a voltage of 0, which is their default, is no start.
+    slack = columns["control_mode_ac"] == "slack"
+    columns["control_mode_dc"] = np.where(slack, "p_mw", columns["control_mode_dc"])
+    columns["control_value_dc"] = np.where(slack, 0, columns["control_value_dc"])
+    return columns
 
 
 def _as_two(names: Sequence[str | None], columns: Columns) -> tuple[str, list[str | None], Columns]:
@@ -327,13 +336,34 @@ def _sums(rows: Rows) -> Columns:
     }  # fmt: skip
 
 
-def _stand_alone_bus(index: int) -> list[Block]:
-    name = "stands in for the AC side"
+def _dc_buses(network: Network, rows: Rows, columns: Columns) -> Block:
+    """DC buses, those with a source first: pandapower counts on that, and diverges otherwise."""
+    alive = columns["in_service"]
+    if not alive.any():
+        return Block("bus_dc", e.DCBus, [], {}, alive)
+    held = np.zeros(len(rows), dtype=bool)
+    sources = network.rows(e.SourceDC)
+    if len(sources):
+        held[sources.at["bus_dc"][sources.column("in_service")]] = True
+    order = np.argsort(~held, kind="stable")
+    names = [rows.names[row] for row in order]
+    columns = {name: values[order] for name, values in columns.items()}
+    return Block("bus_dc", e.DCBus, names, columns, order=order)
+
+
+def _stand_in(first: int) -> list[Block]:
+    name = "stands in for an AC network"
     one, yes = np.ones(1), np.ones(1, dtype=bool)
-    grid = {"bus": np.array([index]), "vm_pu": one, "va_degree": 0 * one, "slack_weight": one}
+    buses = {"vn_kv": np.ones(2), "in_service": np.ones(2, dtype=bool)}
+    at = np.array([first])
+    grid = {"bus": at, "vm_pu": one, "va_degree": 0 * one, "slack_weight": one, "in_service": yes}
+    values = {"length_km": 1, "r_ohm_per_km": 1, "x_ohm_per_km": 1, "c_nf_per_km": 0,
+              "g_us_per_km": 0, "max_i_ka": 1, "df": 1, "parallel": 1}  # fmt: skip
+    line = {"from_bus": at, "to_bus": at + 1, **{k: v * one for k, v in values.items()}}
     return [
-        Block("bus", None, [name], {"vn_kv": one, "in_service": yes}),
-        Block("ext_grid", None, [name], {**grid, "in_service": yes}),
+        Block("bus", None, [name, name], buses),
+        Block("ext_grid", None, [name], grid),
+        Block("line", None, [name], {**line, "in_service": yes}),
     ]
 
 

@@ -94,6 +94,8 @@ class Topology:
             return self.bus
         if kind is e.DCBus:
             return self.bus_dc
+        if not len(rows):
+            return np.zeros(0, dtype=bool)
         if kind is e.Switch:
             return self.in_service(rows) & self.bus[rows.at["bus"]]
         ends = [self.supplied(rows, port.bus) for port in kind.ports]
@@ -168,7 +170,8 @@ class Topology:
                 working = self.in_service(rows)
                 poles = [rows.at[port.bus] for port in kind.ports[1:]]
                 for pole in poles:
-                    held = pole[working & _holds_dc_voltage(rows) & bus[rows.at["bus"]]]
+                    holding = _holds_dc_voltage(rows) & ~_holds_angle(rows)
+                    held = pole[working & holding & bus[rows.at["bus"]]]
                     bus_dc = bus_dc | self._fed(dc, self._in_service_dc, held)
                 fed = np.logical_and.reduce([bus_dc[pole] for pole in poles])
                 slack = rows.at["bus"][working & _holds_angle(rows) & fed]

@@ -6,12 +6,17 @@ nothing but which function makes which kind; every default is pandapower's own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
+
+from electrisim.engine import Engines
+from electrisim.wire import answer_request
+from pandapower_electrisim import Pandapower
 
 Elements = Mapping[str, Mapping[str, Any]]
 
@@ -111,6 +116,8 @@ def differences(
 ) -> dict[str, float]:
     """Largest difference of our records from pandapower's own results, per result column.
 
+    Relative where the numbers are larger than 1.
+
     A null here where pandapower has a number, or the other way round, is infinite. Columns that
     pandapower does not have are left out.
     """
@@ -125,6 +132,37 @@ def differences(
             if np.isnan(ours) or np.isnan(theirs):
                 error = 0.0 if np.isnan(ours) and np.isnan(theirs) else np.inf
             else:
-                error = abs(ours - theirs)
+                error = abs(ours - theirs) / max(1.0, abs(theirs))
             worst[column] = max(worst.get(column, 0.0), error)
     return worst
+
+
+ENGINES = Engines(Pandapower())
+
+
+def ask(elements: Elements, **settings: Any) -> tuple[int, dict[str, Any]]:
+    """(status, body) of a power flow on pandapower, from bytes to bytes."""
+    body = {"simulationType": "powerflow", "elements": elements, "settings": settings}
+    status, _, answer = answer_request(
+        json.dumps(body).encode(), ENGINES, ENGINES["pandapower"].standard_types
+    )
+    return status, json.loads(answer)
+
+
+def answer(elements: Elements, **settings: Any) -> dict[str, Any]:
+    """The body of an answered power flow."""
+    status, body = ask(elements, **settings)
+    assert status == 200, body.get("error")
+    return body
+
+
+def records(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every record of an answer by the id of its element."""
+    return {record["id"]: record for rows in body["results"].values() for record in rows}
+
+
+def refused(elements: Elements, **settings: Any) -> list[dict[str, Any]]:
+    """The problems of a power flow that is refused."""
+    status, body = ask(elements, **settings)
+    assert status == 422, body
+    return body["errors"]
