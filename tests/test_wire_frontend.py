@@ -199,9 +199,6 @@ def theirs(name: str) -> Body:
     return json.loads((CONTRACT / "answers" / f"{name}.json").read_text())["body"]
 
 
-#: Shipped requests that cannot be solved, and why.
-REFUSED: Mapping[str, str] = {}
-
 CLOSE = functools.partial(approx, rel=1e-6, abs=1e-7)
 
 

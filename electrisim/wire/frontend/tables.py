@@ -359,7 +359,7 @@ def words_of(typ: str) -> Mapping[str, str]:
 class Listing(NamedTuple):
     """A list of the answer: one row per element that has every number the client formats.
 
-    key    of the list, several where clients look under different ones
+    keys   of the list, several where clients look under different ones
     kinds  what stands in it, one kind after the other
     read   fields that the client formats: always numbers
     more   fields that may be null

@@ -21,11 +21,11 @@ from electrisim.results import Tables
 from electrisim.topology import Topology
 from electrisim.wire.frontend.tables import Listing
 
-Rename = Callable[[type[Element], str], dict[str, Any]]
+Echoing = Callable[[type[Element], str], dict[str, Any]]
 
 
 def write_lists(
-    network: Network, tables: Tables, listings: Iterable[Listing], echo: Rename
+    network: Network, tables: Tables, listings: Iterable[Listing], echo: Echoing
 ) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     """(key → rows, in the request's order; what cannot be listed although it is supplied).
 
@@ -43,7 +43,7 @@ def write_lists(
 
 
 def _rows(
-    view: _View, kind: type[Element], listing: Listing, echo: Rename, incomplete: list[str]
+    view: _View, kind: type[Element], listing: Listing, echo: Echoing, incomplete: list[str]
 ) -> Iterable[dict[str, Any]]:
     rows = view.network.rows(kind)
     names = (*listing.read, *listing.more)
