@@ -37,7 +37,7 @@ ALPHA_PER_K, REFERENCE_CELSIUS = 4e-3, 20.0
 
 
 class Flows(NamedTuple):
-    """What flows into a kind's branches, shape (n, ports).
+    """What flows into a kind's branches, shape (ports, n).
 
     bus, attached  where each port ends, and whether it is connected there
     voltage_pu     at each port; at a detached end what the branch imposes there
@@ -70,22 +70,14 @@ def flows(
         bus, attached = (np.concatenate(arrays, axis=1) for arrays in zip(*ends, strict=True))
         whole = TwoPorts(*map(np.concatenate, zip(*parts, strict=True)))
         voltage, current = enter(whole, voltage_pu[bus], attached)
+        arrays = bus, attached, voltage, current, voltage * np.conj(current)
         stop = 0
         for kind in kinds:
             start, stop = stop, stop + len(network.rows(kind))
-            of_kind = [array[:, start:stop] for array in (bus, attached, voltage, current)]
-            found[kind] = _flows(*of_kind)
+            found[kind] = Flows(*(array[:, start:stop] for array in arrays))
     if e.ThreeWindingTransformer in network.kinds:
         found[e.ThreeWindingTransformer] = _star_flows(network, topology, settings, voltage_pu)
     return found
-
-
-def _flows(
-    bus: Array, attached: Array, voltage: Array, current: Array, star: Array | None = None
-) -> Flows:
-    """Flows from arrays of shape (ports, n)."""
-    power = voltage * np.conj(current)
-    return Flows(bus.T, attached.T, voltage.T, current.T, power.T, star)
 
 
 def ends_of(network: Network, topology: Topology, kind: type[Element]) -> tuple[Array, Array]:
@@ -93,11 +85,11 @@ def ends_of(network: Network, topology: Topology, kind: type[Element]) -> tuple[
     rows = network.rows(kind)
     if kind is e.Switch:
         other = np.where(rows.at["et"] == "b", rows.at["element"], rows.at["bus"])
-        return np.stack([rows.at["bus"], other]), np.ones((2, len(rows)), dtype=bool)
+        return np.array([rows.at["bus"], other]), np.ones((2, len(rows)), dtype=bool)
     fields = [port.bus for port in kind.ports]
     return (
-        np.stack([rows.at[field] for field in fields]),
-        np.stack([topology.attached(rows, field) for field in fields]),
+        np.array([rows.at[field] for field in fields]),
+        np.array([topology.attached(rows, field) for field in fields]),
     )
 
 
@@ -110,8 +102,9 @@ def enter(ports: TwoPorts, voltage: Array, attached: Array) -> tuple[Array, Arra
             np.where(attached[0], v_from, -y_ft / y_ff * v_to),
             np.where(attached[1], v_to, -y_tf / y_tt * v_from),
         )
-    current = np.stack([y_ff * v_from + y_ft * v_to, y_tf * v_from + y_tt * v_to])
-    return np.stack([v_from, v_to]), np.where(attached, current, 0)
+        voltage = np.array([v_from, v_to])
+    current = np.array([y_ff * v_from + y_ft * v_to, y_tf * v_from + y_tt * v_to])
+    return voltage, current if attached.all() else np.where(attached, current, 0)
 
 
 def _star_flows(
@@ -127,7 +120,7 @@ def _star_flows(
     star = driven / np.where(attached, y_ss, y_ss - y_sk * y_ks / y_kk).sum(axis=0)
     outside = np.where(attached, outside, -y_ks / y_kk * star)
     current = np.where(attached, y_kk * outside + y_ks * star, 0)
-    return _flows(bus, attached, outside, current, star)
+    return Flows(bus, attached, outside, current, outside * np.conj(current), star)
 
 
 def _from_outside(leg: Leg) -> Array:
@@ -175,9 +168,8 @@ def linear_flows(
 def _linear(
     bus: Array, attached: Array, angle: Array, power: Array, star: Array | None = None
 ) -> Flows:
-    """Flows from angles and powers of shape (ports, n)."""
     at_star = None if star is None else np.exp(1j * star)
-    return Flows(bus.T, attached.T, np.exp(1j * angle).T, power.T, power.T, at_star)
+    return Flows(bus, attached, np.exp(1j * angle), power, power, at_star)
 
 
 # -- DC networks -----------------------------------------------------------------------------------
@@ -192,7 +184,7 @@ def dc_flows(network: Network, topology: Topology, vm_pu: Array) -> Flows:
     bus, attached = ends_of(network, topology, e.LineDC)
     vn_from, vn_to = network.rows(e.DCBus).column("vn_kv")[bus]
     voltage, current = enter(_ohmic(ohm, siemens, vn_from, vn_to), vm_pu[bus], attached)
-    return _flows(bus, attached, voltage, current)
+    return Flows(bus, attached, voltage, current, voltage * current)
 
 
 # -- the equivalent circuits -----------------------------------------------------------------------

@@ -7,7 +7,9 @@ adds up the powers at every node; here they are weighed. No engine is asked, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import cmath
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,7 @@ from electrisim.claims import (
     switch_claims,
 )
 from electrisim.laws import setpoint_claims
-from electrisim.network import Array, Network, Rows
+from electrisim.network import Array, Network
 from electrisim.phases import Phased
 from electrisim.problems import NotConvergedError, Problem
 from electrisim.results import Certificate, Tables
@@ -85,61 +87,66 @@ class Finding(NamedTuple):
     """The worst error of one sort.
 
     error   [MVA or pu]; infinite where a number is missing or not finite
-    claim   in which it was found; None while nothing was
-    row     of the claim's rows
-    place   in the claim's places
+    claim   in which it was found
+    shape   of the claim's errors
+    at      position in the flattened errors
     """
 
     error: float
-    claim: Claim | None = None
-    row: int = 0
-    place: int = 0
-    asked: complex = 0.0
-    delivered: complex = 0.0
+    claim: Claim
+    shape: tuple[int, ...]
+    at: int
+
+    @property
+    def row(self) -> int:
+        return self.at % self.shape[-1]
+
+    def of(self, values: Array) -> complex:
+        """The asked or delivered value in question."""
+        return complex(np.broadcast_to(values, self.shape).flat[self.at])
 
 
 class Case:
     """Claims weighed: the worst finding per group (mismatch, setpoint, node) and quantity."""
 
     def __init__(self) -> None:
-        self.worst: dict[tuple[str, str], Finding] = {}
+        self._worst: dict[tuple[str, str], Finding] = {}
 
     def weigh(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
-            for quantity, asked, delivered in _parts(claim):
-                self._compare(claim, quantity, asked, delivered)
+            difference = claim.delivered - claim.asked
+            if claim.quantity != "power":
+                self._compare(claim, claim.quantity, difference)
+                continue
+            self._compare(claim, "active", difference.real)
+            if np.iscomplexobj(claim.asked):
+                self._compare(claim, "reactive", difference.imag)
 
-    def _compare(self, claim: Claim, quantity: str, asked: Array, delivered: Array) -> None:
-        errors = np.abs(delivered - asked) * claim.weight
-        if claim.at is not None:
-            errors = np.where(claim.at, errors, 0)
+    def _compare(self, claim: Claim, quantity: str, difference: Array) -> None:
+        errors = np.abs(difference)
         if not errors.size:
             return
+        if claim.weight is not None:
+            errors = errors * claim.weight
+        if claim.at is not None:
+            errors = np.where(claim.at, errors, 0.0)
         # The first that is not a number counts as the largest.
-        at = np.unravel_index(errors.argmax(), errors.shape)
-        error = float(errors[at])
-        error = error if np.isfinite(error) else np.inf
+        at = int(errors.argmax())
+        error = errors.item(at)
         sort = claim.group, quantity
-        if sort not in self.worst or error > self.worst[sort].error:
-            self.worst[sort] = Finding(
-                error,
-                claim,
-                int(at[0]),
-                int(at[1]) if len(at) > 1 else 0,
-                *(complex(np.broadcast_to(side, errors.shape)[at]) for side in (asked, delivered)),
-            )
+        worst = self._worst.get(sort)
+        if worst is None or not error <= worst.error:
+            error = error if math.isfinite(error) else math.inf
+            self._worst[sort] = Finding(error, claim, errors.shape, at)
 
     def close(self, limit_mva: float) -> Certificate:
         """The certificate, or NotConvergedError with what is beyond the limits."""
-        certificate = self._certificate()
-        beyond = sorted(
-            (
-                Charge(sort, finding, VOLTAGE_PU if sort[1] == "voltage" else limit_mva)
-                for sort, finding in self.worst.items()
-            ),
-            key=Charge.rank,
-        )
-        beyond = [charge for charge in beyond if charge.holds]
+        charges = [
+            Charge(group, quantity, finding, VOLTAGE_PU if quantity == "voltage" else limit_mva)
+            for (group, quantity), finding in self._worst.items()
+        ]
+        certificate = _certificate(charges)
+        beyond = sorted((charge for charge in charges if charge.holds), key=Charge.rank)
         if not beyond:
             return certificate
         worst, *others = beyond
@@ -152,43 +159,30 @@ class Case:
             certificate=certificate,
         )
 
-    def _certificate(self) -> Certificate:
-        def largest(groups: tuple[str, ...], *quantities: str) -> float:
-            return max(
-                (f.error for (g, q), f in self.worst.items() if g in groups and q in quantities),
-                default=0.0,
-            )
 
-        def culprit(groups: tuple[str, ...]) -> str | None:
-            found = [
-                (finding.error / (VOLTAGE_PU if quantity == "voltage" else ABSOLUTE_MVA), finding)
-                for (group, quantity), finding in self.worst.items()
-                if group in groups and finding.error > 0
-            ]
-            worst = max(found, key=lambda entry: entry[0], default=(0.0, Finding(0.0)))[1]
-            return worst.claim.rows.ids[worst.row] if worst.claim else None
+def _certificate(charges: list[Charge]) -> Certificate:
+    own, asked = (
+        [charge for charge in charges if (charge.group == "setpoint") == is_asked]
+        for is_asked in (False, True)
+    )
 
-        own, asked = ("mismatch", "node"), ("setpoint",)
-        return Certificate(
-            max_p_mismatch_mw=largest(own, "active", "current"),
-            max_q_mismatch_mvar=largest(own, "reactive"),
-            max_setpoint_error_mw=largest(asked, "active"),
-            max_setpoint_error_mvar=largest(asked, "reactive"),
-            max_setpoint_element=culprit(asked),
-            max_mismatch_element=culprit(own),
-            max_voltage_mismatch_pu=largest(own, "voltage"),
-            max_setpoint_error_pu=largest(asked, "voltage"),
-        )
+    def largest(some: list[Charge], *quantities: str) -> float:
+        return max((c.finding.error for c in some if c.quantity in quantities), default=0.0)
 
+    def culprit(some: list[Charge]) -> str | None:
+        worst = max(some, key=lambda charge: charge.severity, default=None)
+        return worst.element if worst and worst.severity > 0 else None
 
-def _parts(claim: Claim) -> Iterator[tuple[str, Array, Array]]:
-    """A claim of complex power as one of active and one of reactive power."""
-    if claim.quantity != "power":
-        yield claim.quantity, claim.asked, claim.delivered
-        return
-    yield "active", claim.asked.real, claim.delivered.real
-    if np.iscomplexobj(claim.asked):
-        yield "reactive", claim.asked.imag, claim.delivered.imag
+    return Certificate(
+        max_p_mismatch_mw=largest(own, "active", "current"),
+        max_q_mismatch_mvar=largest(own, "reactive"),
+        max_setpoint_error_mw=largest(asked, "active"),
+        max_setpoint_error_mvar=largest(asked, "reactive"),
+        max_setpoint_element=culprit(asked),
+        max_mismatch_element=culprit(own),
+        max_voltage_mismatch_pu=largest(own, "voltage"),
+        max_setpoint_error_pu=largest(asked, "voltage"),
+    )
 
 
 # -- in words --------------------------------------------------------------------------------------
@@ -197,9 +191,14 @@ def _parts(claim: Claim) -> Iterator[tuple[str, Array, Array]]:
 class Charge(NamedTuple):
     """A finding beside its limit [MVA or pu], and what to say about it."""
 
-    sort: tuple[str, str]
+    group: str
+    quantity: str
     finding: Finding
     limit: float
+
+    @property
+    def severity(self) -> float:
+        return self.finding.error / self.limit
 
     @property
     def holds(self) -> bool:
@@ -207,63 +206,57 @@ class Charge(NamedTuple):
 
     def rank(self) -> tuple[bool, float]:
         """What an element says of itself comes before what a bus says of several."""
-        return self.sort[0] == "node", -self.finding.error / self.limit
+        return self.group == "node", -self.severity
 
     @property
     def element(self) -> str:
-        return self._at[0].ids[self._at[1]]
+        return self.finding.claim.rows.ids[self.finding.row]
 
     @property
     def name(self) -> str | None:
-        return self._at[0].names[self._at[1]]
-
-    @property
-    def _at(self) -> tuple[Rows, int]:
-        assert self.finding.claim is not None
-        return self.finding.claim.rows, self.finding.row
+        return self.finding.claim.rows.names[self.finding.row]
 
     @property
     def sentence(self) -> str:
-        rows, row = self._at
-        label, claim = rows.label(row), self.finding.claim
-        about = claim.about if claim else ""
-        with_angle = self._with_angle
-        asked, delivered = (_told(value, self._unit, with_angle) for value in self._numbers)
-        where = self._where
-        if not np.isfinite(self.finding.error):
-            what = "voltage" if self.sort[1] == "voltage" else "result"
-            return f"{label} has no {what} that is a number{where}."
-        if about == "sum":
-            return f"The powers at {label} add up to {delivered} instead of 0."
-        if about == "limit":
+        claim, is_voltage = self.finding.claim, self.quantity == "voltage"
+        label = claim.rows.label(self.finding.row)
+        asked, delivered = self._told(claim.asked), self._told(claim.delivered)
+        if not math.isfinite(self.finding.error):
+            what = "voltage" if is_voltage else "result"
+            return f"{label} has no {what} that is a number{self._where}."
+        if claim.about == "sum":
+            return f"The powers at {label} add up to {delivered} instead of 0{self._where}."
+        if claim.about == "limit":
             return f"{label} delivers {delivered}, beyond its limit of {asked}."
-        if about == "inside":
+        if claim.about == "inside":
             return f"{label} should pass on {asked} inside and passes on {delivered}."
-        if self.sort[0] == "setpoint":
-            verb = ("to hold", "holds") if self.sort[1] == "voltage" else ("for", "got")
-            return f"{label} was asked {verb[0]} {asked} and {verb[1]} {delivered}."
-        noun = f" {about}" if about else ""
-        because = "what is connected there draws" if rows.kind in NODES else "its data give"
-        return f"{label} reports{noun} {delivered}{where}; {because} {asked} at these voltages."
-
-    @property
-    def _unit(self) -> str:
-        return _UNITS[self.sort[1]]
-
-    @property
-    def _numbers(self) -> tuple[complex, complex]:
-        return self.finding.asked, self.finding.delivered
-
-    @property
-    def _with_angle(self) -> bool:
-        claim = self.finding.claim
-        is_phasor = claim and any(map(np.iscomplexobj, (claim.asked, claim.delivered)))
-        return self.sort[1] == "voltage" and bool(is_phasor)
+        if self.group == "setpoint":
+            asks, does = ("to hold", "holds") if is_voltage else ("for", "got")
+            return f"{label} was asked {asks} {asked} and {does} {delivered}{self._where}."
+        because = "what is connected there draws" if claim.rows.kind in NODES else "its data give"
+        return f"{label} reports {delivered}{self._where}; {because} {asked} at these voltages."
 
     @property
     def _where(self) -> str:
-        claim, place = self.finding.claim, self.finding.place
-        return claim.places[place] if claim and claim.places else ""
+        claim, finding = self.finding.claim, self.finding
+        return claim.places[finding.at // finding.shape[-1]] if claim.places else ""
+
+    def _number(self, values: Array) -> complex:
+        value = self.finding.of(values)
+        is_part = self.quantity == "reactive" and self.finding.claim.quantity == "power"
+        return complex(value.imag) if is_part else value
+
+    def _told(self, values: Array) -> str:
+        value, unit = self._number(values), _UNITS[self.quantity]
+        if self._is_phasor:
+            return f"{abs(value):.9g} {unit} at {math.degrees(cmath.phase(value)):.9g}°"
+        return f"{value.real:.9g} {unit}"
+
+    @property
+    def _is_phasor(self) -> bool:
+        claim = self.finding.claim
+        sides = claim.asked, claim.delivered
+        return self.quantity == "voltage" and any(map(np.iscomplexobj, sides))
 
     def problem(self) -> Problem:
         return Problem(
@@ -271,28 +264,24 @@ class Charge(NamedTuple):
         )
 
     def diagnosis(self) -> dict[str, Any]:
-        size = abs if self._with_angle else np.real
-        asked, delivered = (
-            float(size(value)) if np.isfinite(value) else None for value in self._numbers
-        )
+        claim = self.finding.claim
+        numbers = [self._number(values) for values in (claim.asked, claim.delivered)]
+        sizes = [abs(number) if self._is_phasor else number.real for number in numbers]
+        asked, delivered = (size if math.isfinite(size) else None for size in sizes)
+        unit = _UNITS[self.quantity]
         return {
             "cause": self.sentence,
             "elements": [self.element],
-            "evidence": {"unit": self._unit, "asked": asked, "delivered": delivered},
-            "suggestion": _SUGGESTIONS[self.sort[0]],
+            "evidence": {"unit": unit, "asked": asked, "delivered": delivered},
+            "suggestion": _SUGGESTIONS[self.group],
         }
 
 
 NODES = (e.Bus, e.DCBus)
 _UNITS = {"active": "MW", "reactive": "Mvar", "current": "kA", "voltage": "pu"}
+_UNRELIABLE = "Compare with the other engine or another algorithm; this answer is not reliable."
 _SUGGESTIONS = {
     "setpoint": "Ask for less here, or strengthen the network around it.",
-    "mismatch": "Compare with the other engine or another algorithm; this answer is not reliable.",
-    "node": "Compare with the other engine or another algorithm; this answer is not reliable.",
+    "mismatch": _UNRELIABLE,
+    "node": _UNRELIABLE,
 }
-
-
-def _told(value: complex, unit: str, with_angle: bool) -> str:
-    if with_angle:
-        return f"{abs(value):.9g} {unit} at {np.rad2deg(np.angle(value)):.9g}°"
-    return f"{value.real:.9g} {unit}"

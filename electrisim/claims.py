@@ -7,7 +7,8 @@ set-points ask for is in `electrisim.laws`, three unequal phases in `electrisim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from electrisim.topology import Topology
 
 Found = dict[type[Element], Flows]
 Group = Literal["mismatch", "setpoint", "node"]
+Quantity = Literal["power", "active", "reactive", "current", "voltage"]
 
 
 class Claim(NamedTuple):
@@ -31,22 +33,22 @@ class Claim(NamedTuple):
                voltage [pu, complex or magnitude]
     group      mismatch: of an element's numbers with its data; setpoint: with what was asked of it;
                node: of a bus's numbers with those of the elements there
-    asked, delivered  shape (n,) or (n, k)
+    asked, delivered  shape (n,) or (k, n)
     at         which of them are claimed; None for all
     about      what the numbers are, where the quantity does not tell
-    places     of an asked of shape (n, k), what the k are, for a sentence
-    weight     MVA per unit of the quantity
+    places     of an asked of shape (k, n), what the k are, for a sentence
+    weight     MVA per unit of the quantity; None for 1
     """
 
     rows: Rows
     group: Group
-    quantity: Literal["power", "active", "reactive", "current", "voltage"]
+    quantity: Quantity
     asked: Array
     delivered: Array
     at: Array | None = None
     about: str = ""
     places: tuple[str, ...] = ()
-    weight: Array | float = 1.0
+    weight: Array | None = None
 
 
 class Answered:
@@ -65,6 +67,7 @@ class Answered:
         self.settings = settings
         self.tables = tables
         self.linear = settings.linear
+        self._powers: dict[tuple[type[Element], str, str | None], Array] = {}
         self.vn_kv = network.rows(e.Bus).column("vn_kv")
         self.vn_dc_kv = network.rows(e.DCBus).column("vn_kv")
         self.voltage = self._voltage()
@@ -86,14 +89,24 @@ class Answered:
 
     def power(self, kind: type[Element], p: str, q: str | None) -> Array:
         """Complex power of a pair of columns, a part 0 where no column is meant [MVA]."""
-        active = self.column(kind, p) if p else 0.0
-        reactive = self.column(kind, q) if q and not self.linear else 0.0
-        return np.asarray(active + 1j * reactive)
+        found = self._powers.get((kind, p, q))
+        if found is None:
+            active = self.column(kind, p) if p else 0.0
+            reactive = self.column(kind, q) if q and not self.linear else 0.0
+            found = self._powers[kind, p, q] = np.asarray(active + 1j * reactive)
+        return found
 
     def phasor(self, kind: type[Element], vm: str, va: str) -> Array:
         """Complex voltage of a pair of columns [pu]."""
-        magnitude = 1.0 if self.linear else self.column(kind, vm)
-        return np.asarray(magnitude * np.exp(1j * np.deg2rad(self.column(kind, va))))
+        return np.asarray(self.phasors(kind, [vm], [va])[0])
+
+    def phasors(self, kind: type[Element], vm: Sequence[str], va: Sequence[str]) -> Array:
+        """Complex voltages of pairs of columns [pu], shape (pairs, n)."""
+        angle = np.array([self.column(kind, name) for name in va]) * (np.pi / 180)
+        if self.linear:
+            return np.asarray(np.exp(1j * angle))
+        magnitude = np.array([self.column(kind, name) for name in vm])
+        return np.asarray(magnitude * np.exp(1j * angle))
 
     def flows(self) -> Found:
         """What flows into the AC branches, and into the lines of DC networks."""
@@ -118,9 +131,10 @@ class Answered:
 def supply_claims(answered: Answered) -> Iterator[Claim]:
     """Every bus that is supplied has a voltage."""
     topology, network = answered.topology, answered.network
-    voltage = answered.voltage
-    yield Claim(network.rows(e.Bus), "node", "voltage", voltage, voltage, topology.bus)
-    if len(answered.vm_dc):
+    if not np.isfinite(answered.voltage).all():
+        voltage = answered.voltage
+        yield Claim(network.rows(e.Bus), "node", "voltage", voltage, voltage, topology.bus)
+    if not np.isfinite(answered.vm_dc).all():
         vm = answered.vm_dc
         yield Claim(network.rows(e.DCBus), "node", "voltage", vm, vm, topology.bus_dc)
 
@@ -133,68 +147,79 @@ def branch_claims(answered: Answered, found: Found) -> Iterator[Claim]:
     for kind, flow in found.items():
         rows = answered.network.rows(kind)
         alive = answered.carrying(rows)
-        reported = np.stack([answered.power(kind, port.p, port.q) for port in kind.ports], axis=1)
-        power, told = flow.power_mva, loose(reported, flow)
-        places = tuple(f" at its {side} end" for side in sides_of(kind))
-        yield Claim(rows, "mismatch", "power", power, told, alive[:, None], places=places)
-        if answered.has(kind, "pl_mw"):
-            q = "ql_mvar" if answered.has(kind, "ql_mvar") else None
-            loss = power.sum(axis=1)
-            loss = loss if q else loss.real
-            yield Claim(
-                rows, "mismatch", "power", loss, answered.power(kind, "pl_mw", q), alive, "loss"
-            )
-        yield from _current_claims(answered, rows, flow, alive)
+        yield from _power_claims(answered, rows, flow, alive)
+        if not answered.linear:
+            yield from _current_claims(answered, rows, flow, alive)
         yield from _voltage_claims(answered, rows, flow, alive)
 
 
-def loose(values: Array, flow: Flows) -> Array:
+def _loose(values: Array, flow: Flows) -> Array:
     """Values at the ends of branches, where a detached end may say nothing."""
     if flow.attached.all():
         return values
     return np.where(flow.attached | ~np.isnan(values), values, 0)
 
 
-def sides_of(kind: type[Element]) -> list[str]:
+@functools.cache
+def sides_of(kind: type[Element]) -> tuple[str, ...]:
     """What columns call the ends of a branch: from, to, hv, …"""
-    return [port.p.removeprefix("p_").removesuffix("_mw") for port in kind.ports]
+    return tuple(port.p.removeprefix("p_").removesuffix("_mw") for port in kind.ports)
+
+
+@functools.cache
+def places_of(kind: type[Element], *more: str) -> tuple[str, ...]:
+    return (*(f" at its {side} end" for side in sides_of(kind)), *more)
+
+
+def _power_claims(answered: Answered, rows: Rows, flow: Flows, alive: Array) -> Iterator[Claim]:
+    """Powers at the ports, and their sum as losses."""
+    kind = rows.kind
+    parts: list[tuple[Quantity, str, list[str], Array]] = [
+        ("active", "pl_mw", [port.p for port in kind.ports], flow.power_mva.real)
+    ]
+    if not answered.linear and kind.ports[0].q:
+        q = [port.q or "" for port in kind.ports]
+        parts.append(("reactive", "ql_mvar", q, flow.power_mva.imag))
+    for quantity, loss, columns, power in parts:
+        told = _loose(np.array([answered.column(kind, name) for name in columns]), flow)
+        if answered.has(kind, loss):
+            told = np.array([*told, answered.column(kind, loss)])
+            power = np.array([*power, power.sum(axis=0)])
+        places = places_of(kind, " as its loss")
+        yield Claim(rows, "mismatch", quantity, power, told, alive, places=places)
 
 
 def _current_claims(answered: Answered, rows: Rows, flow: Flows, alive: Array) -> Iterator[Claim]:
+    """Currents at the ports, and the largest of them."""
     kind = rows.kind
-    if answered.linear:
-        return
     if kind is e.LineDC:
         mva_per_ka = answered.vn_dc_kv[flow.bus]
-        ka = flow.current.real / mva_per_ka
+        ka = flow.current / mva_per_ka
     else:
         mva_per_ka = np.sqrt(3) * answered.vn_kv[flow.bus]
         ka = np.abs(flow.current) / mva_per_ka
     columns = [f"i_{side}_ka" for side in sides_of(kind)]
     if answered.has(kind, *columns):
-        reported = np.stack([answered.column(kind, column) for column in columns], axis=1)
-        yield Claim(
-            rows, "mismatch", "current", ka, loose(reported, flow), alive[:, None],
-            places=tuple(f" at its {side} end" for side in sides_of(kind)), weight=mva_per_ka,
-        )  # fmt: skip
+        told = _loose(np.array([answered.column(kind, column) for column in columns]), flow)
+        yield Claim(rows, "mismatch", "current", ka, told, alive, "", places_of(kind), mva_per_ka)
     if answered.has(kind, "i_ka"):
-        reported = answered.column(kind, "i_ka")
-        weight = mva_per_ka.max(axis=1)
-        yield Claim(rows, "mismatch", "current", ka.max(axis=1), reported, alive, weight=weight)
+        told = answered.column(kind, "i_ka")
+        largest, weight = np.maximum(*ka), np.maximum(*mva_per_ka)
+        yield Claim(rows, "mismatch", "current", largest, told, alive, weight=weight)
 
 
 def _voltage_claims(answered: Answered, rows: Rows, flow: Flows, alive: Array) -> Iterator[Claim]:
     kind, sides = rows.kind, sides_of(rows.kind)
     if answered.has(kind, f"va_{sides[0]}_degree"):
-        phasors = [answered.phasor(kind, f"vm_{side}_pu", f"va_{side}_degree") for side in sides]
+        vm = [f"vm_{side}_pu" for side in sides]
+        va = [f"va_{side}_degree" for side in sides]
+        told = answered.phasors(kind, vm, va)
     elif answered.has(kind, f"vm_{sides[0]}_pu") and not answered.linear:
-        phasors = [answered.column(kind, f"vm_{side}_pu") for side in sides]
+        told = np.array([answered.column(kind, f"vm_{side}_pu") for side in sides])
     else:
         return
-    reported = np.stack(phasors, axis=1)
-    at = alive[:, None] & (flow.attached | ~np.isnan(reported))
-    places = tuple(f" at its {side} end" for side in sides)
-    yield Claim(rows, "mismatch", "voltage", flow.voltage_pu, reported, at, places=places)
+    at = alive if flow.attached.all() else alive & (flow.attached | ~np.isnan(told))
+    yield Claim(rows, "mismatch", "voltage", flow.voltage_pu, told, at, places=places_of(kind))
     if flow.star_pu is not None and answered.has(kind, "va_internal_degree"):
         star = answered.phasor(kind, "vm_internal_pu", "va_internal_degree")
         yield Claim(rows, "mismatch", "voltage", flow.star_pu, star, alive, "star")
@@ -218,8 +243,8 @@ def switch_claims(answered: Answered, found: Found) -> Iterator[Claim]:
         here = np.flatnonzero((rows.at["et"] == et) & told)
         if len(here):
             flow, element = found[kind], rows.at["element"][here]
-            at_bus = flow.bus[element] == rows.at["bus"][here][:, None]
-            asked[here] = np.where(at_bus, flow.power_mva[element], 0).sum(axis=1)
+            at_bus = flow.bus[:, element] == rows.at["bus"][here]
+            asked[here] = np.where(at_bus, flow.power_mva[:, element], 0).sum(axis=0)
     yield Claim(rows, "mismatch", "power", asked, enters, lossless)
     if answered.has(e.Switch, "i_ka") and not answered.linear:
         bus = rows.at["bus"]
@@ -243,9 +268,8 @@ def bus_claims(answered: Answered) -> Iterator[Claim]:
     """One voltage per node, wherever it is reported."""
     network, topology = answered.network, answered.topology
     buses = network.rows(e.Bus)
-    first = np.unique(topology.node, return_index=True)[1]
-    if len(first) < len(buses):
-        first = first[topology.node]
+    if topology.node.max() + 1 < len(buses):
+        first = np.unique(topology.node, return_index=True)[1][topology.node]
         there = answered.voltage[first] * (answered.vn_kv[first] / answered.vn_kv)
         yield Claim(buses, "mismatch", "voltage", there, answered.voltage, topology.bus)
     for kind in network.kinds:

@@ -5,7 +5,7 @@ Powers have the sign of the kind's result columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -32,7 +32,9 @@ def _scaled(rows: Rows, vm: Array, network: Network, settings: Settings) -> Arra
 
 def _load(rows: Rows, vm: Array, network: Network, settings: Settings) -> Array:
     power = _scaled(rows, vm, network, settings)
-    if not settings.voltage_depend_loads or settings.linear:
+    shares = [rows.column(f"const_{share}_percent") for share in ("z_p", "i_p", "z_q", "i_q")]
+    depends = settings.voltage_depend_loads and any(share.any() for share in shares)
+    if not depends or settings.linear:
         return power
     return power.real * _zip(rows, "p", vm) + 1j * power.imag * _zip(rows, "q", vm)
 
@@ -53,15 +55,13 @@ def _static_generator(rows: Rows, vm: Array, network: Network, settings: Setting
 
 
 def by_phase(rows: Rows) -> Array:
-    """What an asymmetric element asks of each phase, shape (n, 3)."""
-    power = np.stack(
-        [rows.column(f"p_{a}_mw") + 1j * rows.column(f"q_{a}_mvar") for a in "abc"], axis=1
-    )
-    return np.asarray(power * rows.column("scaling")[:, None])
+    """What an asymmetric element asks of each phase, shape (3, n)."""
+    power = np.array([rows.column(f"p_{a}_mw") + 1j * rows.column(f"q_{a}_mvar") for a in "abc"])
+    return np.asarray(power * rows.column("scaling"))
 
 
 def _asymmetric(rows: Rows, vm: Array, network: Network, settings: Settings) -> Array:
-    return np.asarray(by_phase(rows).sum(axis=1))
+    return np.asarray(by_phase(rows).sum(axis=0))
 
 
 def _motor(rows: Rows, vm: Array, network: Network, settings: Settings) -> Array:
@@ -170,49 +170,42 @@ def thevenin_pu(rows: Rows) -> Array:
 
 def _generator(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
     """Who balances an island, alone or as one of several, is free in active power."""
-    delivered = answered.power(e.Generator, "p_mw", "q_mvar")
+    told = answered.power(e.Generator, "p_mw", "q_mvar")
     slack = _flag(rows, "slack")
     balances = slack
     if answered.settings.distributed_slack:
         balances = slack | (rows.column("slack_weight") > 0)
-    asked = np.where(balances, delivered.real, rows.column("p_mw") * rows.column("scaling"))
+    asked = np.where(balances, told.real, rows.column("p_mw") * rows.column("scaling"))
     alive = answered.topology.alive(e.Generator)
-    yield Claim(rows, "setpoint", "active", asked, delivered.real, alive)
-    q = delivered.imag
-    limits = rows.column("min_q_mvar"), rows.column("max_q_mvar")
-    allowed, pinned = _within(answered, q, limits, limit_mva)
-    allowed, pinned = np.where(slack, q, allowed), pinned & ~slack
-    yield from _holding(answered, rows, ("bus", "vm_pu"), q, allowed, pinned)
-
-
-def _within(
-    answered: Answered, q: Array, limits: tuple[Array, Array], limit_mva: float
-) -> tuple[Array, Array]:
-    """The reactive power inside its limits, and whether it is at one; where limits count."""
-    if not answered.settings.enforce_q_lims:
-        return q, np.zeros(len(q), dtype=bool)
-    lower, upper = limits
-    return np.fmin(np.fmax(q, lower), upper), np.fmin(q - lower, upper - q) <= limit_mva
+    yield Claim(rows, "setpoint", "power", asked + 1j * told.imag, told, alive)
+    fields = ("bus", "vm_pu", "min_q_mvar", "max_q_mvar")
+    yield from _holding(answered, rows, fields, told.imag, alive & ~slack, limit_mva)
 
 
 def _holding(
     answered: Answered,
     rows: Rows,
-    held: tuple[str, str],
+    fields: tuple[str, str, str, str],
     q: Array,
-    allowed: Array,
-    pinned: Array,
+    limited: Array,
+    limit_mva: float,
 ) -> Iterator[Claim]:
-    """A voltage held by reactive power; pinned at a limit, it need not be held.
+    """A voltage held by reactive power q, but where limits count and it is at one of them.
 
-    held  (the reference to the bus, the field of the set-point)
+    fields   the reference to the bus, its set-point, the lower and the upper limit of q
+    limited  who has limits
     """
+    bus, vm_pu, *limits = fields
     if answered.linear:
         return
-    alive = answered.topology.alive(rows.kind)
-    yield Claim(rows, "setpoint", "reactive", allowed, q, alive, "limit")
-    here = answered.vm[rows.at[held[0]]]
-    yield Claim(rows, "setpoint", "voltage", rows.column(held[1]), here, alive & ~pinned)
+    at = answered.topology.alive(rows.kind)
+    if answered.settings.enforce_q_lims:
+        lower, upper = map(rows.column, limits)
+        within = np.fmin(np.fmax(q, lower), upper)
+        yield Claim(rows, "setpoint", "reactive", within, q, limited, "limit")
+        at = at & ~(limited & (np.fmin(q - lower, upper - q) <= limit_mva))
+    here = answered.vm[rows.at[bus]]
+    yield Claim(rows, "setpoint", "voltage", rows.column(vm_pu), here, at)
 
 
 def _dc_line(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
@@ -226,13 +219,11 @@ def _dc_line(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim
         "to": np.where(forward, -arriving, -taken),
     }
     for side, power in asked.items():
-        delivered = answered.power(e.DCLine, f"p_{side}_mw", f"q_{side}_mvar")
-        yield Claim(rows, "setpoint", "active", power, delivered.real, alive)
-        limits = rows.column(f"min_q_{side}_mvar"), rows.column(f"max_q_{side}_mvar")
-        given = -delivered.imag
-        allowed, pinned = _within(answered, given, limits, limit_mva)
+        told = answered.power(e.DCLine, f"p_{side}_mw", f"q_{side}_mvar")
+        yield Claim(rows, "setpoint", "power", power + 1j * told.imag, told, alive)
         held = (f"{side}_bus", f"vm_{side}_pu")
-        yield from _holding(answered, rows, held, given, allowed, pinned)
+        fields = (*held, f"min_q_{side}_mvar", f"max_q_{side}_mvar")
+        yield from _holding(answered, rows, fields, -told.imag, alive, limit_mva)
         if not answered.linear:
             here = answered.voltage[rows.at[held[0]]]
             there = answered.phasor(e.DCLine, held[1], f"va_{side}_degree")
@@ -347,30 +338,49 @@ def _source_dc(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Cla
 
 def _vsc(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
     """What enters the converter from the AC side leaves it on the DC side."""
-    alive = answered.topology.alive(e.VSC)
-    delivered = answered.power(e.VSC, "p_mw", "q_mvar")
+    told = answered.power(e.VSC, "p_mw", "q_mvar")
     drawn, inside = behind_impedance(answered, rows)
-    yield Claim(rows, "mismatch", "power", drawn, delivered, alive)
-    from_dc, inside_dc = _pole(answered, rows, "bus_dc", "vm_internal_dc_pu", 1.0)
-    delivered_dc = answered.column(e.VSC, "p_dc_mw")
-    yield Claim(rows, "mismatch", "active", from_dc, delivered_dc, alive)
-    yield Claim(rows, "setpoint", "active", -inside_dc, inside.real, alive, "inside")
-    yield from _ac_side(answered, rows, delivered.imag)
-    yield from _dc_side(answered, rows, delivered_dc, "bus_dc")
+    alive = answered.topology.alive(e.VSC)
+    yield Claim(rows, "mismatch", "power", drawn, told, alive)
+    through = yield from _pole(answered, rows, "bus_dc", "", 1.0)
+    yield Claim(rows, "setpoint", "active", -through, inside.real, alive, "inside")
+    yield from _ac_side(answered, rows, told.imag)
+
+
+def _stacked(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
+    """Two converters in parallel on the AC side, each with half the impedances, one per pole.
+
+    Each of the two is set to the control values, as pandapower reads them.
+    """
+    yield _power(answered, rows)
+    yield from _ac_side(answered, rows, answered.power(e.B2BVSC, "p_mw", "q_mvar").imag / 2)
+    for bus, mark in (("bus_dc_plus", "_p"), ("bus_dc_minus", "_m")):
+        yield from _pole(answered, rows, bus, mark, 0.5)
 
 
 def _pole(
-    answered: Answered, rows: Rows, bus: str, internal: str, share: float
-) -> tuple[Array, Array]:
-    """Power from a DC bus into a converter, and through its resistance into the valves [MW].
+    answered: Answered, rows: Rows, bus: str, mark: str, share: float
+) -> Generator[Claim, None, Array]:
+    """A converter's DC side; returns what passes through its resistance into the valves [MW].
 
-    internal  the column of the voltage behind the resistance
-    share     of r_dc_ohm that lies in this pole
+    mark   what the names of the pole's columns end with
+    share  of r_dc_ohm that lies in this pole
     """
-    at = rows.at[bus]
-    here, inside = answered.vm_dc[at], answered.column(rows.kind, internal)
+    at, kind, alive = rows.at[bus], rows.kind, answered.topology.alive(rows.kind)
+    here, inside = answered.vm_dc[at], answered.column(kind, f"vm_internal_dc_pu{mark}")
     current = (here - inside) * answered.vn_dc_kv[at] ** 2 / (share * rows.column("r_dc_ohm"))
-    return here * current + rows.column("pl_dc_mw") * here**2, inside * current
+    drawn = here * current + rows.column("pl_dc_mw") * here**2
+    told = answered.column(kind, f"p_dc_mw{mark}")
+    yield Claim(rows, "mismatch", "active", drawn, told, alive)
+    yield Claim(rows, "mismatch", "voltage", here, answered.column(kind, f"vm_dc_pu{mark}"), alive)
+    # A converter that balances its AC side has no say on the DC side.
+    free = ~_controls(answered, rows, "control_mode_ac", "slack")
+    asked = rows.column("control_value_dc")
+    holds = free & _controls(answered, rows, "control_mode_dc", "vm_pu")
+    yield Claim(rows, "setpoint", "voltage", asked, here, holds)
+    gives = free & _controls(answered, rows, "control_mode_dc", "p_mw")
+    yield Claim(rows, "setpoint", "active", asked, told, gives)
+    return np.asarray(inside * current)
 
 
 def _controls(answered: Answered, rows: Rows, field: str, word: str) -> Array:
@@ -388,16 +398,6 @@ def _ac_side(answered: Answered, rows: Rows, q: Array) -> Iterator[Claim]:
     yield Claim(rows, "setpoint", "reactive", asked, q, gives)
 
 
-def _dc_side(answered: Answered, rows: Rows, p: Array, bus: str) -> Iterator[Claim]:
-    """A converter that balances its AC side has no say on the DC side."""
-    free = ~_controls(answered, rows, "control_mode_ac", "slack")
-    asked, here = rows.column("control_value_dc"), answered.vm_dc[rows.at[bus]]
-    holds = free & _controls(answered, rows, "control_mode_dc", "vm_pu")
-    yield Claim(rows, "setpoint", "voltage", asked, here, holds)
-    gives = free & _controls(answered, rows, "control_mode_dc", "p_mw")
-    yield Claim(rows, "setpoint", "active", asked, p, gives)
-
-
 SETPOINTS: Mapping[type[Element], Callable[[Answered, Rows, float], Iterator[Claim]]] = (
     MappingProxyType(
         {
@@ -411,6 +411,7 @@ SETPOINTS: Mapping[type[Element], Callable[[Answered, Rows, float], Iterator[Cla
             e.LoadDC: _load_dc,
             e.SourceDC: _source_dc,
             e.VSC: _vsc,
+            e.B2BVSC: _stacked,
         }
     )
 )

@@ -544,9 +544,11 @@ def with_std_type(element: dict[str, Any], library: Mapping[str, Any]) -> dict[s
 
 def shift_degree(rows: Rows) -> Array:
     """Phase shift of each transformer: as given, else its clock number × 30° [degree]."""
+    given = rows.column("shift_degree")
+    if not np.isnan(given).any():
+        return given
     clocks = [(clock_numbers(group) or [None])[0] for group in rows.values("vector_group")]
     from_clock = np.array([30.0 * (clock or 0) for clock in clocks])
-    given = rows.column("shift_degree")
     return np.where(np.isnan(given), from_clock, given)
 
 

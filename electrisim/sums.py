@@ -27,23 +27,31 @@ class Terminals:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._bus: list[Array] = [np.zeros(0, dtype=np.int64)]
-        self._power: list[Array] = [np.zeros(0, dtype=complex)]
+        self._bus: list[Array] = []
+        self._power: list[Array] = []
 
     def add(self, bus: Array, power: Array, at: Array) -> None:
         self._bus.append(bus.ravel())
         self._power.append(np.where(at, power, 0).ravel())
 
-    def summed(self, group: Array | None = None) -> tuple[Array, Array]:
-        """Per bus, or per group of buses at each of its buses: (the sum, half the throughput)."""
+    def summed(self, group: Array | None = None) -> Array:
+        """The sum per bus, or per group of buses at each of its buses [MVA]."""
+        if not self._bus:
+            return np.zeros(self._count, dtype=complex)
         bus, power = np.concatenate(self._bus), np.concatenate(self._power)
         at = bus if group is None else group[bus]
-        parts = [
-            np.bincount(at, weights, minlength=self._count)
-            for weights in (power.real, power.imag, np.abs(power) / 2)
-        ]
-        per_bus = parts if group is None else [part[group] for part in parts]
-        return per_bus[0] + 1j * per_bus[1], per_bus[2]
+        total = np.bincount(at, power.real, self._count) + 1j * np.bincount(
+            at, power.imag, self._count
+        )
+        return total if group is None else total[group]
+
+    def throughput(self, group: Array | None = None) -> float:
+        """The largest power that passes a bus, or group: half of what its terminals carry."""
+        if not self._bus:
+            return 0.0
+        bus, power = np.concatenate(self._bus), np.concatenate(self._power)
+        carried = np.bincount(bus if group is None else group[bus], np.abs(power), self._count)
+        return float(carried.max(initial=0.0) / 2)
 
 
 class Sums:
@@ -60,15 +68,14 @@ class Sums:
         drawn, drawn_dc = Terminals(buses), Terminals(buses_dc)
         for kind in network.kinds:
             if kind in found:
-                alive = answered.carrying(network.rows(kind))[:, None]
-                flow = found[kind]
+                alive, flow = answered.carrying(network.rows(kind)), found[kind]
                 (dc if kind is e.LineDC else ac).add(flow.bus, flow.power_mva, alive)
             else:
                 _add_elements(answered, kind, (ac, drawn), (dc, drawn_dc))
-        self._left, through = ac.summed(_add_ideal_switches(answered, ac))
-        self._left_dc, through_dc = dc.summed()
-        self._drawn, self._drawn_dc = drawn.summed()[0], drawn_dc.summed()[0]
-        self.throughput_mva = max(through.max(initial=0.0), through_dc.max(initial=0.0))
+        group = _add_ideal_switches(answered, ac)
+        self._left, self._left_dc = ac.summed(group), dc.summed()
+        self._drawn, self._drawn_dc = drawn.summed(), drawn_dc.summed()
+        self.throughput_mva = max(ac.throughput(group), dc.throughput())
 
     def claims(self) -> Iterator[Claim]:
         """Nothing is left at a node, and a bus reports what the elements at it draw."""
