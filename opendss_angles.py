@@ -11,9 +11,9 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags, hstack, vstack
 from scipy.sparse.linalg import splu
 
-from electrisim.branches import TwoPorts
 from electrisim.network import Array
 from electrisim.problems import NotConvergedError
+from electrisim.transformers import TwoPorts
 from opendss_circuit import Circuit, siemens
 
 #: The farthest that one step turns an angle [rad].

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.branches import TwoPorts
 from electrisim.elements import Element
 from electrisim.network import Array, Network, Rows, fault
 from electrisim.problems import ProblemError
 from electrisim.settings import Settings
 from electrisim.topology import Topology
+from electrisim.transformers import TwoPorts
 
 #: A load stays what it is at any voltage; OpenDSS turns it into an impedance outside 0.95…1.05 pu.
 CONSTANT = "vminpu=0 vmaxpu=1000"

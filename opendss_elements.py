@@ -8,11 +8,12 @@ from types import MappingProxyType
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.branches import CIRCUITS, TwoPorts, legs, line_warming
+from electrisim.branches import CIRCUITS, line_warming
 from electrisim.elements import Element
 from electrisim.network import Array, Network
 from electrisim.settings import Settings
 from electrisim.topology import Topology
+from electrisim.transformers import TwoPorts, legs
 from opendss_circuit import Circuit, Some, picked
 from opendss_transformers import (
     leg_nodes,

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.branches import Leg, TwoPorts, Winding, legs, windings
 from electrisim.elements import Element
 from electrisim.network import Array
+from electrisim.transformers import Leg, TwoPorts, Winding, legs, windings
 from opendss_circuit import Circuit, Some, marked, picked
 
 

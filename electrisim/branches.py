@@ -24,11 +24,7 @@ from electrisim.network import Array, Network, Rows
 from electrisim.results import Tables
 from electrisim.settings import Settings
 from electrisim.topology import Topology
-from electrisim.transformers import Leg as Leg
-from electrisim.transformers import TwoPorts as TwoPorts
-from electrisim.transformers import Winding as Winding
-from electrisim.transformers import legs as legs
-from electrisim.transformers import windings as windings
+from electrisim.transformers import Leg, TwoPorts, legs, windings
 
 #: R/X of a switch with an impedance: pandapower's.
 SWITCH_RX = 2.0
