@@ -131,6 +131,7 @@ def power_flow_blocks(network: Network, topology: Topology, settings: Settings) 
     if topology.bus_dc.any() and not any(topology.alive(kind).any() for kind in (e.VSC, e.B2BVSC)):
         # pandapower solves a DC network only beside an AC one that has something to solve.
         blocks += _stand_in(len(network.rows(e.Bus)))
+    blocks.append(_open_windings(network, topology))
     return [each for each in blocks if len(each.names)]
 
 
@@ -349,6 +350,29 @@ def _dc_buses(network: Network, rows: Rows, columns: Columns) -> Block:
     names = [rows.names[row] for row in order]
     columns = {name: values[order] for name, values in columns.items()}
     return Block("bus_dc", e.DCBus, names, columns, order=order)
+
+
+def _open_windings(network: Network, topology: Topology) -> Block:
+    """Open switches at windings whose bus is out of service: the others still magnetise the core.
+
+    Without them pandapower takes such a winding away whole, and with the hv one the iron losses.
+    """
+    rows = network.rows(e.ThreeWindingTransformer)
+    in_service = network.rows(e.Bus).column("in_service")
+    bus, element = [], []
+    for port in rows.kind.ports if len(rows) else ():
+        dark = ~in_service[rows.at[port.bus]] & ~topology.opened(rows, port.bus)
+        element.append(np.flatnonzero(dark & topology.alive(rows.kind)))
+        bus.append(rows.at[port.bus][element[-1]])
+    count = sum(map(len, element))
+    columns = {
+        "bus": np.concatenate(bus) if count else np.zeros(0, dtype=int),
+        "element": np.concatenate(element) if count else np.zeros(0, dtype=int),
+        "et": np.full(count, "t3", dtype=object),
+        "closed": np.zeros(count, dtype=bool),
+        "z_ohm": np.zeros(count),
+    }
+    return Block("switch", None, ["open at a dead bus"] * count, columns)
 
 
 def _stand_in(first: int) -> list[Block]:

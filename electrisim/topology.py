@@ -51,9 +51,9 @@ class Topology:
         """Whether each element's terminal `field` is connected to its bus, shape (n,)."""
         if _at_dc(field):
             return np.asarray(self._in_service_dc[rows.at[field]])
-        return np.asarray(self._in_service[rows.at[field]] & ~self._open(rows, field))
+        return np.asarray(self._in_service[rows.at[field]] & ~self.opened(rows, field))
 
-    def _open(self, rows: Rows, field: str) -> Array:
+    def opened(self, rows: Rows, field: str) -> Array:
         """Whether an open switch detaches each element's terminal `field`, shape (n,)."""
         ends = self._open_ends.get(_LETTER.get(rows.kind, ""), set())
         if not ends:
@@ -78,7 +78,7 @@ class Topology:
             return in_service
         for port in rows.kind.ports:
             if not _at_dc(port.bus):
-                alive = self._in_service[rows.at[port.bus]] | self._open(rows, port.bus)
+                alive = self._in_service[rows.at[port.bus]] | self.opened(rows, port.bus)
                 in_service = in_service & alive
         return in_service
 
