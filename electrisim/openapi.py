@@ -242,8 +242,8 @@ def _study(name: str, study: Study) -> Schema:
         f"{title}Answer": object_of(
             {
                 "success": {"const": True},
-                "results": _any_of(models),
-                "convergence": {"const": True},
+                "results": _IN_COLUMNS if name == "timeseries" else _any_of(models),
+                "convergence": {"type": "boolean"} if name == "timeseries" else {"const": True},
                 "iterations": {"type": ["integer", "null"]},
                 **_BESIDE[name],
                 "warnings": {"type": "array", "items": _TEXT},
@@ -263,6 +263,24 @@ def _study(name: str, study: Study) -> Schema:
     }
 
 
+_NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+
+#: Results of a series: key → ids and, by quantity, one list per step with one value per element.
+_IN_COLUMNS: Schema = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"ids": {"type": "array", "items": _TEXT}},
+        "additionalProperties": {"type": "array", "items": _NUMBERS},
+    },
+}
+
+_FIGURES: Schema = {
+    "type": "object",
+    "properties": {"min": _NUMBERS, "max": _NUMBERS, "mean": _NUMBERS},
+    "additionalProperties": False,
+}
+
 #: What stands beside the result tables, by study.
 _BESIDE: Mapping[str, Schema] = {
     "powerflow": {
@@ -277,6 +295,33 @@ _BESIDE: Mapping[str, Schema] = {
             "type": "array",
             "description": "Asked for by `details`: every outage's tables in columns.",
             "items": {"type": "object"},
+        },
+    },
+    "timeseries": {
+        "time_steps": {"type": "integer"},
+        "steps": {
+            "type": "array",
+            "description": "Their numbers, or their times where `start` is given.",
+            "items": {"type": ["integer", "string"]},
+        },
+        "failed_steps": {
+            "type": "array",
+            "description": "The numbers of the steps without a solution; their values are null.",
+            "items": {"type": "integer"},
+        },
+        "statistics": {
+            "type": "object",
+            "description": "As results: per quantity one value per element, over all solved steps.",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"ids": {"type": "array", "items": _TEXT}},
+                "additionalProperties": _FIGURES,
+            },
+        },
+        "presets": {
+            "type": "object",
+            "description": "The factors of the presets that were asked for, one per step.",
+            "additionalProperties": _NUMBERS,
         },
     },
 }

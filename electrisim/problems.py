@@ -173,6 +173,8 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "not-a-flag": "true or false was expected.",
     "not-a-text": "A text was expected.",
     "wrong-form": "A list or an object with other contents was expected.",
+    "wrong-length": "A profile that has not one value per step.",
+    "not-a-time": "A time in the form of ISO 8601 was expected.",
     "empty-outage": "An outage of no element at all.",
     "not-a-curve": "Points [x, y] with x rising were expected.",
     "not-taken": "A table of a whole pandapower net, which this API does not take.",

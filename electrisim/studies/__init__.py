@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import contingency, powerflow
+from electrisim.studies import contingency, powerflow, timeseries
 
 
 class Study(NamedTuple):
@@ -21,5 +21,6 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "powerflow": Study(powerflow.PowerFlow, powerflow.run),
         "contingency": Study(contingency.Contingency, contingency.run),
+        "timeseries": Study(timeseries.TimeSeries, timeseries.run),
     }
 )
