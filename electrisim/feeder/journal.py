@@ -7,9 +7,11 @@ made of the same state only one can be written; the other one's author looks aga
 from __future__ import annotations
 
 import datetime
+import fcntl
 import os
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,6 +60,9 @@ MODIFICATIONS = Table(
 #: How long a writer waits for others to finish writing to SQLite [s].
 _PATIENCE_S = 30
 
+#: How long others are waited for that are changing the same session [s].
+_COURTESY_S = 5
+
 #: Any number that nobody else takes: two processes must not make the tables at once.
 _ADVISORY_LOCK = 0x656C6563
 
@@ -105,7 +110,7 @@ class Journal:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._process = 0
-        self._end: weakref.finalize[[], Journal] | None = None
+        self._end: weakref.finalize[[Engine], Journal] | None = None
 
     # -- sessions ----------------------------------------------------------------------------------
 
@@ -190,6 +195,20 @@ class Journal:
         with self._writing() as connection:
             connection.execute(sa.insert(MODIFICATIONS), _row(session.key, written))
 
+    @contextmanager
+    def turn(self, session: Session) -> Iterator[None]:
+        """Let other processes wait that would change the same session, so far as they do.
+
+        A courtesy: two that solve for one session at once do so for nothing but one of them. The
+        lock ends with its process, is waited for only so long, and nothing depends on it.
+        """
+        with _answering():
+            engine = self._connected()
+        number = int(session.key[:7], 16)
+        taken = _turn_on_file if engine.dialect.name == "sqlite" else _turn_on_server
+        with taken(engine, number):
+            yield
+
     # -- the database ------------------------------------------------------------------------------
 
     @contextmanager
@@ -212,7 +231,7 @@ class Journal:
                 if self._end is not None:
                     self._end.detach()
                 self._engine = _engine(self._url)
-                self._end = weakref.finalize(self, self._engine.dispose)
+                self._end = weakref.finalize(self, _close, self._engine)
                 self._process = os.getpid()
             return self._engine
 
@@ -234,7 +253,10 @@ def _engine(url: sa.URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, connect_args={"timeout": _PATIENCE_S})
+        turns = Path(f"{url.database}-turns").open("ab")  # noqa: SIM115
+        engine = sa.create_engine(
+            url, connect_args={"timeout": _PATIENCE_S}, execution_options={"turns": turns}
+        )
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     else:
@@ -247,6 +269,44 @@ def _engine(url: sa.URL) -> Engine:
                 connection.execute(sa.select(lock))
             _METADATA.create_all(connection)
     return engine
+
+
+@contextmanager
+def _turn_on_server(engine: Engine, number: int) -> Iterator[None]:
+    with _answering():
+        connection = engine.connect()
+    with connection, connection.begin() as transaction:
+        try:
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_COURTESY_S}s'"))
+            lock = sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK >> 1, number)
+            connection.execute(sa.select(lock))
+        except sa.exc.OperationalError:
+            transaction.rollback()
+        yield
+
+
+@contextmanager
+def _turn_on_file(engine: Engine, number: int) -> Iterator[None]:
+    """A lock of one byte. The file stays open: closing it would end all locks of the process."""
+    file = engine.get_execution_options()["turns"]
+    until = time.monotonic() + _COURTESY_S
+    while time.monotonic() < until:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            break
+        except BlockingIOError:
+            time.sleep(0.002)
+    try:
+        yield
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, number)
+
+
+def _close(engine: Engine) -> None:
+    engine.dispose()
+    turns = engine.get_execution_options().get("turns")
+    if turns is not None:
+        turns.close()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

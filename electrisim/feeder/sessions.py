@@ -174,7 +174,7 @@ class Sessions:
 
         Where others change the session meanwhile, it is tried again with what they left.
         """
-        with self._turns.of(session.key):
+        with self._turns.of(session.key), self.journal.turn(session):
             for attempt in range(ATTEMPTS):
                 if idempotency_key is not None:
                     done = self.journal.of_key(session, idempotency_key)
