@@ -22,6 +22,7 @@ import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
 
 import pandapower_loads
+import pandapower_opf
 import pandapower_sweep
 import pandapower_unbalanced
 from electrisim import elements as e
@@ -32,6 +33,7 @@ from electrisim.network import Array, Network
 from electrisim.problems import Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
+from electrisim.studies.opf import Optimal, OptimalPowerFlow
 from electrisim.studies.powerflow import PowerFlow
 from electrisim.sweep import Chunk
 from electrisim.topology import Topology
@@ -135,6 +137,16 @@ class BalancedModel:
 
     def sweep(self, changes: Changes) -> Iterator[Chunk]:
         return pandapower_sweep.sweep(self, changes)
+
+    def optimal_power_flow(self, settings: OptimalPowerFlow) -> Optimal:
+        def flow_at(network: Network, vm_pu: Array, va_degree: Array) -> Solution:
+            model = self.rebuilt(network, self.topology)
+            if not self.settings.linear:
+                model._arguments |= {"init_vm_pu": vm_pu, "init_va_degree": va_degree}
+            return model.solution
+
+        network, topology = self.network, self.topology
+        return pandapower_opf.solve(network, topology, settings, self._make_net, flow_at)
 
     def rebuilt(self, network: Network, topology: Topology | None = None) -> BalancedModel:
         """Another network under the same settings."""

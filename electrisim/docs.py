@@ -21,7 +21,7 @@ from electrisim.problems import ERRORS
 from electrisim.problems import KINDS as PROBLEMS
 from electrisim.results import meaning_of, unit_of
 from electrisim.settings import Settings
-from electrisim.studies import STUDIES, Study
+from electrisim.studies import STUDIES, Study, opf
 
 
 class Table(NamedTuple):
@@ -133,6 +133,7 @@ _TYPES = {
     "flag": "`true`, `false`",
     "word": "text",
     "curve": "list of points `[x, y]`",
+    "pieces": "list of pieces `[from, to, slope]`",
     "structure": "list or object",
     "nothing": "absent or `false`",
 }
@@ -166,7 +167,7 @@ def _results() -> Page:
         "`results` has one list per kind, with a record per element in the request's order. Every "
         "record has `id` and `name`; the other columns are pandapower's, with the same units and "
         "signs on both engines. `null` means: out of service, without supply, or without meaning.",
-        [_columns(kind) for kind in KINDS],
+        [*(_columns(kind) for kind in KINDS), _prices()],
     )
 
 
@@ -183,6 +184,19 @@ def _columns(kind: type[Element]) -> Section:
         meaning = "; ".join(dict.fromkeys(meanings.values()))
         rows.append((f"`{column}`", unit_of(column), *marks, meaning))
     return Section(kind.typ, f"In `{kind.key}`.", Table(header, rows))
+
+
+def _prices() -> Section:
+    rows: list[tuple[str, ...]] = [
+        (kind.typ, f"`{column}`", meaning)
+        for kind, columns in opf.COLUMNS.items()
+        for column, meaning in columns.items()
+    ]
+    text = "Prices and multipliers; `null` where nothing has a cost, or where the study has none."
+    return Section("Beside them in optimal power flow", text, Table(_PRICES, rows))
+
+
+_PRICES = ("kind", "column", "meaning")
 
 
 # -- engines ---------------------------------------------------------------------------------------

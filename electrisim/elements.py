@@ -75,6 +75,14 @@ MaxFiring = Annotated[float, quantity("degree", "Largest firing angle.", ge=90, 
 LiveControl = Annotated[bool, says("True: it controls its set-point. False: it is a fixed impedance.")]
 NoTable = Annotated[None, says("Refers to a table of a whole pandapower net; absent or false.")]
 Curve = Annotated[list[tuple[float, float]], says("Points [x, y], x rising.")]
+Cost0 = Annotated[float, quantity("EUR/h", "Constant cost in OPF.")]
+CostP1 = Annotated[float, quantity("EUR/MWh", "Cost in OPF per p_mw.")]
+CostP2 = Annotated[float, quantity("EUR/MW²h", "Cost in OPF per p_mw squared.")]
+CostQ1 = Annotated[float, quantity("EUR/Mvarh", "Cost in OPF per q_mvar.")]
+CostQ2 = Annotated[float, quantity("EUR/Mvar²h", "Cost in OPF per q_mvar squared.")]
+Pieces = Annotated[list[tuple[float, float, float]], says("Piecewise-linear cost in OPF: pieces [from, to, cost per unit of power between], joined, no piece cheaper than the one before; the first is in proportion to the power.")]
+MinAngle = Annotated[float, quantity("degree", "Least voltage angle of the first bus over the second in OPF.", ge=-360, le=360)]
+MaxAngle = Annotated[float, quantity("degree", "Largest voltage angle of the first bus over the second in OPF.", ge=-360, le=360)]
 TapSide = Annotated[Literal["hv", "lv"], says("Winding that carries the tap changer.")]
 TapNeutral = Annotated[float, quantity("1", "Tap position of the rated ratio.")]
 TapMin = Annotated[float, quantity("1", "Lowest tap position.")]
@@ -132,6 +140,14 @@ class ExternalGrid(Element, frozen=True):
     max_p_mw: MaxP | None = None
     min_q_mvar: MinQ | None = None
     max_q_mvar: MaxQ | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
+    cq0_eur: Cost0 | None = None
+    cq1_eur_per_mvar: CostQ1 | None = None
+    cq2_eur_per_mvar2: CostQ2 | None = None
+    pwl_q_points: Pieces | None = None
 
 
 class Generator(Element, frozen=True):
@@ -167,6 +183,14 @@ class Generator(Element, frozen=True):
     reactive_capability_curve: NoTable = None
     id_q_capability_characteristic: NoTable = None
     curve_style: Label | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
+    cq0_eur: Cost0 | None = None
+    cq1_eur_per_mvar: CostQ1 | None = None
+    cq2_eur_per_mvar2: CostQ2 | None = None
+    pwl_q_points: Pieces | None = None
 
 
 class StaticGenerator(Element, frozen=True):
@@ -199,6 +223,14 @@ class StaticGenerator(Element, frozen=True):
     reactive_capability_curve: NoTable = None
     id_q_capability_characteristic: NoTable = None
     curve_style: Label | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
+    cq0_eur: Cost0 | None = None
+    cq1_eur_per_mvar: CostQ1 | None = None
+    cq2_eur_per_mvar2: CostQ2 | None = None
+    pwl_q_points: Pieces | None = None
 
 
 class AsymmetricStaticGenerator(Element, frozen=True):
@@ -254,6 +286,14 @@ class Load(Element, frozen=True):
     min_q_mvar: MinQ | None = None
     max_q_mvar: MaxQ | None = None
     zone: Label | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
+    cq0_eur: Cost0 | None = None
+    cq1_eur_per_mvar: CostQ1 | None = None
+    cq2_eur_per_mvar2: CostQ2 | None = None
+    pwl_q_points: Pieces | None = None
 
 
 class AsymmetricLoad(Element, frozen=True):
@@ -399,6 +439,14 @@ class Storage(Element, frozen=True):
     max_p_mw: MaxP | None = None
     min_q_mvar: MinQ | None = None
     max_q_mvar: MaxQ | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
+    cq0_eur: Cost0 | None = None
+    cq1_eur_per_mvar: CostQ1 | None = None
+    cq2_eur_per_mvar2: CostQ2 | None = None
+    pwl_q_points: Pieces | None = None
 
 
 class PVSystem(Element, frozen=True):
@@ -462,6 +510,8 @@ class Line(Element, frozen=True):
     temperature_degree_celsius: Annotated[float, quantity("°C", "Conductor temperature for which the resistance is corrected.", gt=-273)] | None = None
     type: Label | None = None
     geo: Label | None = None
+    min_angle_degree: MinAngle | None = None
+    max_angle_degree: MaxAngle | None = None
 
 
 class Transformer(Element, frozen=True):
@@ -518,6 +568,8 @@ class Transformer(Element, frozen=True):
     max_loading_percent: MaxLoading | None = None
     tap_dependency_table: NoTable = None
     id_characteristic_table: NoTable = None
+    min_angle_degree: MinAngle | None = None
+    max_angle_degree: MaxAngle | None = None
 
 
 class ThreeWindingTransformer(Element, frozen=True):
@@ -603,6 +655,8 @@ class Impedance(Element, frozen=True):
     bf0_pu: Annotated[float, quantity("pu", "Zero-sequence susceptance at the from end.")] | None = None
     gt0_pu: Annotated[float, quantity("pu", "Zero-sequence conductance at the to end.")] | None = None
     bt0_pu: Annotated[float, quantity("pu", "Zero-sequence susceptance at the to end.")] | None = None
+    min_angle_degree: MinAngle | None = None
+    max_angle_degree: MaxAngle | None = None
 
 
 class Switch(Element, frozen=True):
@@ -644,6 +698,10 @@ class DCLine(Element, frozen=True):
     max_q_from_mvar: MaxQ | None = None
     min_q_to_mvar: MinQ | None = None
     max_q_to_mvar: MaxQ | None = None
+    cp0_eur: Cost0 | None = None
+    cp1_eur_per_mw: CostP1 | None = None
+    cp2_eur_per_mw2: CostP2 | None = None
+    pwl_points: Pieces | None = None
 
 
 # -- FACTS -----------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def says(meaning: str) -> Meta:
 class Field(NamedTuple):
     """A field of a record, flattened for validation and documentation.
 
-    type      number, integer, flag, word, choice, reference, curve, structure or nothing
+    type      number, integer, flag, word, choice, reference, curve, pieces, structure or nothing
     bounds    of gt, ge, lt, le those that hold
     choices   the values of a choice
     """
@@ -73,6 +73,8 @@ def _flatten(annotation: Any) -> tuple[str, Meta | None, tuple[Any, ...]]:
         return "choice", None, arguments
     if annotation == list[tuple[float, float]]:
         return "curve", None, ()
+    if annotation == list[tuple[float, float, float]]:
+        return "pieces", None, ()
     if origin in (list, dict):
         return "structure", None, ()
     options = [argument for argument in arguments if argument is not type(None)]
@@ -209,6 +211,21 @@ def _structure(value: Any, field: Field) -> Any:
         raise _Fault("wrong-form", f"is not in the form that is asked for: {said}") from error
 
 
+def _pieces(value: Any, field: Field) -> list[tuple[float, float, float]]:
+    try:
+        pieces = [(float(start), float(end), float(slope)) for start, end, slope in value]
+    except (TypeError, ValueError, OverflowError):
+        pieces = []
+    finite = all(math.isfinite(v) for piece in pieces for v in piece)
+    joined = all(a[1] == b[0] for a, b in zip(pieces, pieces[1:], strict=False))
+    if not pieces or not finite or not joined or any(a >= b for a, b, _ in pieces):
+        raise _Fault(
+            "not-a-curve",
+            "must be a list of pieces [from, to, slope], each beginning where the last one ends",
+        )
+    return pieces
+
+
 def _nothing(value: Any, field: Field) -> None:
     if value is False or value == "false":
         return
@@ -225,6 +242,7 @@ _READERS: dict[str, Callable[[Any, Field], Any]] = {
     "choice": _choice,
     "reference": _word,
     "curve": _curve,
+    "pieces": _pieces,
     "structure": _structure,
     "nothing": _nothing,
 }

@@ -26,10 +26,13 @@ from electrisim.results import (
     unit_of,
 )
 from electrisim.schema import Schema, object_of, parameter, ref
-from electrisim.studies import STUDIES, Study, contingency
+from electrisim.studies import STUDIES, Study, contingency, opf
 
 #: The result columns of each model that a study may use.
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
+_OPTIMAL = {kind: (*columns, *opf.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()}
+#: The forms that result lists have: the models', and an optimum's with its prices.
+FORMS = {**MODELS, "optimal": _OPTIMAL}
 
 DESCRIPTION = """\
 A network goes in as JSON, a study of it comes out. Ids, names, units and signs are the caller's and
@@ -168,7 +171,7 @@ def _problem(description: str, *, retry_after: bool = False) -> Schema:
 
 
 def _schemas() -> Schema:
-    structs = [Problem, Certificate, Losses, *contingency.SHAPES]
+    structs = [Problem, Certificate, Losses, *contingency.SHAPES, *opf.SHAPES]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -177,8 +180,8 @@ def _schemas() -> Schema:
         schemas |= _kind(kind)
     for name, study in STUDIES.items():
         schemas |= _study(name, study)
-    for model in MODELS:
-        schemas |= _results(model)
+    for form in FORMS:
+        schemas |= _results(form)
     return schemas | ours | {"Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
 
 
@@ -228,7 +231,7 @@ def _study(name: str, study: Study) -> Schema:
     title = study.Settings.__name__
     fields = fields_of(study.Settings)
     elements = {"type": "object", "minProperties": 1, "additionalProperties": ref("Element")}
-    models = [ref(f"{model.capitalize()}Results") for model in MODELS]
+    models = [ref(f"{model.capitalize()}Results") for model in FORMS]
     return {
         f"{title}Settings": object_of({f.name: parameter(f) for f in fields.values()}, []),
         f"{title}Request": object_of(
@@ -287,6 +290,13 @@ _BESIDE: Mapping[str, Schema] = {
         "losses": ref("Losses"),
         "script": {"type": "string", "description": "Asked for by `export_script`."},
     },
+    "opf": {
+        "objective": {"type": ["number", "null"], "description": "The cost in EUR/h."},
+        "minimised": {"enum": ["cost", "losses"], "description": "Losses, where nothing costs."},
+        "binding": {"type": "array", "items": ref("Binding")},
+        "kkt": ref("Optimality"),
+        "losses": ref("Losses"),
+    },
     "contingency": {
         "base": ref("Base"),
         "contingencies": {"type": "array", "items": ref("Outcome")},
@@ -330,7 +340,7 @@ _BESIDE: Mapping[str, Schema] = {
 def _results(model: str) -> Schema:
     """One list per kind; a kind that the request lacks has no key."""
     prefix = model.capitalize()
-    columns = MODELS[model]
+    columns = FORMS[model]
     lists: Schema = {}
     for kind in columns:
         items = ref(f"{prefix}{kind.__name__}Result")
@@ -349,13 +359,18 @@ def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
         **{
             column: {
                 "type": ["number", "null"],
-                "description": meaning_of(kind, column, model).capitalize() + ".",
+                "description": _meaning(kind, column, model),
                 "x-unit": unit_of(column),
             }
             for column in columns
         },
     }
     return object_of(properties, properties, description=f"Results of one element: {kind.typ}.")
+
+
+def _meaning(kind: type[Element], column: str, model: str) -> str:
+    text = opf.COLUMNS.get(kind, {}).get(column) or meaning_of(kind, column, model)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 _ENGINE = {

@@ -39,6 +39,7 @@ _BOUNDS = {
 }
 
 _POINT = {"type": "array", "prefixItems": [{"type": "number"}] * 2, "minItems": 2, "maxItems": 2}
+_PIECE = {"type": "array", "prefixItems": [{"type": "number"}] * 3, "minItems": 3, "maxItems": 3}
 
 _TYPES: Mapping[str, Callable[[Field], Schema]] = {
     "number": lambda field: {"type": "number"},
@@ -52,6 +53,7 @@ _TYPES: Mapping[str, Callable[[Field], Schema]] = {
         "x-refers-to": ", ".join(field.refers_to),
     },
     "curve": lambda field: {"type": "array", "items": _POINT, "minItems": 2},
+    "pieces": lambda field: {"type": "array", "items": _PIECE, "minItems": 1},
     "structure": lambda field: _structure(field.annotation),
     "nothing": lambda field: {"enum": [False]},
 }

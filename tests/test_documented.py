@@ -291,6 +291,7 @@ def _values(kind: type[Element]) -> st.SearchStrategy[dict[str, Any]]:
             "choice": st.sampled_from(field.choices or (None,)),
             "reference": st.just("b1"),
             "curve": st.just([[0.0, 1.0], [1.0, 0.5]]),
+            "pieces": st.just([[0.0, 1.0, 2.0], [1.0, 3.0, 2.5]]),
             "nothing": st.none(),
         }[field.type]
         fields[field.name] = (field.required, strategy)

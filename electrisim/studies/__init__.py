@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import contingency, powerflow, timeseries
+from electrisim.studies import contingency, opf, powerflow, timeseries
 
 
 class Study(NamedTuple):
@@ -20,6 +20,7 @@ class Study(NamedTuple):
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "powerflow": Study(powerflow.PowerFlow, powerflow.run),
+        "opf": Study(opf.OptimalPowerFlow, opf.run),
         "contingency": Study(contingency.Contingency, contingency.run),
         "timeseries": Study(timeseries.TimeSeries, timeseries.run),
     }

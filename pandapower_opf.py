@@ -1,0 +1,489 @@
+"""Optimal power flow: pandapower's arrays, Ipopt or HiGHS, and the way back to our elements.
+
+The answer is a power flow: the optimum becomes the network's set-points, pandapower solves that
+network from the optimal voltages, and its tables are returned. Were its voltages not the optimum's,
+there would be no answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import pandapower_ipopt as ipopt
+from electrisim import elements as e
+from electrisim.dispatch import HOLDING
+from electrisim.elements import Element
+from electrisim.network import Array, Network
+from electrisim.problems import NotConvergedError, Problem, ProblemError
+from electrisim.results import Solution
+from electrisim.studies.opf import COLUMNS, Binding, Optimal, Optimality, OptimalPowerFlow
+from electrisim.topology import Topology
+from pandapower_opf_ac import Elastic, Optimum
+from pandapower_opf_case import Case, MakeNet, Maker
+from pandapower_opf_dc import Linear, relax_linear, solve_linear
+
+#: Kinds that optimal power flow has no place for.
+CONTROLLED = (e.SVC, e.TCSC, e.SSC, e.VSC, e.B2BVSC, e.DCBus)
+#: How far pandapower's voltages may be from the optimum's [pu].
+SAME_VOLTAGE = 1e-5
+#: A limit binds where its multiplier is above this share of the largest price.
+BINDS = 1e-6
+#: A limit counts as broken beyond this share of it.
+BROKEN = 1e-5
+MAX_ITERATION = 500
+
+FlowAt = Callable[[Network, Array, Array], Solution]
+
+
+class Optimised(NamedTuple):
+    """An optimum in per unit: voltages, powers of the units, and the multipliers of all limits.
+
+    Multipliers are per unit of the case's quantities; `low` and `high` by the limit's sort.
+    """
+
+    va: Array
+    vm: Array
+    p: Array
+    q: Array
+    lam_p: Array
+    lam_q: Array
+    low: Mapping[str, Array]
+    high: Mapping[str, Array]
+    flow: Array
+    objective: float
+    iterations: int
+    solver: str
+    kkt: Optimality
+
+
+def solve(
+    network: Network,
+    topology: Topology,
+    settings: OptimalPowerFlow,
+    make_net: MakeNet,
+    flow_at: FlowAt,
+) -> Optimal:
+    """Optimise a network.
+
+    flow_at  (network, voltages [pu], angles [degree]) → its power flow, started from there
+    """
+    refuse(network)
+    current = settings.branch_limit == "current"
+    case = Maker(network, topology, settings.flow, make_net, current).case()
+    found = _linear(case, network) if settings.linear else _exact(case, network, settings)
+    moved = network.changed(_set_points(network, case, found))
+    vm, va = (_at_buses(case, values) for values in (found.vm, np.rad2deg(found.va)))
+    solution = flow_at(moved, np.nan_to_num(vm, nan=1.0), np.nan_to_num(va))
+    tables = {kind: dict(columns) for kind, columns in solution.tables.items()}
+    _agree(tables, topology, settings, vm, va)
+    _share(tables, network, topology, case, found, settings.linear)
+    warnings = [*solution.warnings, *case.warnings]
+    if not case.priced:
+        warnings.append(
+            "No element has a cost, so nothing has a price: "
+            + ("the dispatch is one of many." if settings.linear else "the losses were minimised.")
+        )
+    return Optimal(
+        network=moved,
+        solution=Solution(tables, found.iterations, found.solver, tuple(warnings)),
+        prices=_prices(network, topology, case, found, settings.linear),
+        objective=found.objective if case.priced else None,
+        binding=list(_binding(network, case, found)),
+        kkt=found.kkt,
+    )
+
+
+def refuse(network: Network) -> None:
+    """Raise ProblemError for elements that optimal power flow has no place for."""
+    problems = []
+    for kind in CONTROLLED:
+        rows = network.rows(kind)
+        for row in np.flatnonzero(rows.column("in_service")).tolist() if len(rows) else ():
+            message = f"{rows.label(row)} has no place in an optimal power flow yet."
+            problems.append(
+                Problem(
+                    kind="unsupported", message=message, element=rows.ids[row], name=rows.names[row]
+                )
+            )
+    if problems:
+        raise ProblemError(problems, kind="unsupported")
+
+
+# -- AC --------------------------------------------------------------------------------------------
+
+
+def _exact(case: Case, network: Network, settings: OptimalPowerFlow) -> Optimised:
+    programme = Optimum(case, settings.branch_limit == "current")
+    options = _options(settings)
+    unknowns = (programme.x_lo < programme.x_hi).sum()
+    if unknowns <= (programme.g_lo == programme.g_hi).sum():
+        # Nothing is free: multipliers come only with bounds that have an inside.
+        options["fixed_variable_treatment"] = "relax_bounds"
+    crossed = (programme.x_lo > programme.x_hi).any()
+    found = None if crossed else ipopt.minimise(programme, programme.start, options)
+    if found is None or not found.solved:
+        raise _no_optimum(case, network, programme, settings, found)
+    x, g = found.x, found.multipliers
+    z_lo, z_hi = found.z_lo, found.z_hi
+    return Optimised(
+        va=x[programme.va], vm=x[programme.vm], p=x[programme.p], q=x[programme.q],
+        lam_p=g[programme.rows_p], lam_q=g[programme.rows_q],
+        low={
+            "vm": z_lo[programme.vm], "p": z_lo[programme.p], "q": z_lo[programme.q],
+            "angle": np.maximum(-g[programme.angle], 0),
+        },
+        high={
+            "vm": z_hi[programme.vm], "p": z_hi[programme.p], "q": z_hi[programme.q],
+            "angle": np.maximum(g[programme.angle], 0),
+        },
+        flow=2 * case.flow_limit * g[programme.flow],
+        objective=programme.objective(x), iterations=found.iterations,
+        solver=f"Ipopt {ipopt.version()}", kkt=programme.kkt(found),
+    )  # fmt: skip
+
+
+def _options(settings: OptimalPowerFlow) -> dict[str, str | float | int]:
+    return {
+        "print_level": 0, "sb": "yes", "linear_solver": "mumps", "tol": 1e-8,
+        "constr_viol_tol": 1e-9, "dual_inf_tol": 1e-4, "compl_inf_tol": 1e-7,
+        "acceptable_iter": 0, "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
+        "max_iter": settings.max_iteration or MAX_ITERATION,
+        "max_wall_time": settings.max_time_s,
+    }  # fmt: skip
+
+
+def _no_optimum(
+    case: Case, network: Network, programme: Optimum, settings: OptimalPowerFlow, found: Any
+) -> NotConvergedError:
+    """Why there is no optimum: the limits that would have to give way, and by how much."""
+    if found is not None and found.status == ipopt.TIME_SPENT:
+        return NotConvergedError(
+            f"The optimal power flow found no solution within {settings.max_time_s:g} s."
+        )
+    elastic = Elastic(programme)
+    options = {**_options(settings), "bound_relax_factor": 1e-8, "tol": 1e-7}
+    relaxed = ipopt.minimise(elastic, elastic.start, options)
+    if not relaxed.solved:
+        return NotConvergedError(
+            "The optimal power flow has no solution, and none was found without its limits either: "
+            "the network cannot carry what is drawn."
+        )
+    x = relaxed.x[: programme.size]
+    state = _State(x[programme.va], x[programme.vm], x[programme.p], x[programme.q],
+                   np.sqrt(np.maximum(programme.constraints(x)[programme.flow], 0)))  # fmt: skip
+    return _infeasible(network, case, state)
+
+
+# -- DC --------------------------------------------------------------------------------------------
+
+
+def _linear(case: Case, network: Network) -> Optimised:
+    found = solve_linear(case)
+    if found is None:
+        return _raise(_relaxed_linear(case, network))
+    nothing = np.zeros(len(case.units))
+    return Optimised(
+        va=found.va, vm=np.ones(case.n_bus), p=found.p, q=nothing, lam_p=found.lam,
+        lam_q=np.zeros(case.n_bus), low=found.low, high=found.high, flow=found.flow,
+        objective=found.objective, iterations=found.iterations, solver=found.solver, kkt=found.kkt,
+    )  # fmt: skip
+
+
+def _raise(error: NotConvergedError) -> Any:
+    raise error
+
+
+def _relaxed_linear(case: Case, network: Network) -> NotConvergedError:
+    relaxed: Linear | None = relax_linear(case)
+    if relaxed is None:
+        return NotConvergedError(
+            "The linear optimal power flow has no solution, even without its limits."
+        )
+    state = _State(relaxed.va, np.ones(case.n_bus), relaxed.p, np.zeros(len(case.units)),
+                   relaxed.loads)  # fmt: skip
+    return _infeasible(network, case, state)
+
+
+# -- limits, one by one ----------------------------------------------------------------------------
+
+
+class _State(NamedTuple):
+    va: Array
+    vm: Array
+    p: Array
+    q: Array
+    loads: Array
+
+
+class _Limit(NamedTuple):
+    """A limit of an element, in the element's own units and sign.
+
+    upper  whether the value may not be above it
+    """
+
+    kind: type[Element]
+    row: int
+    field: str
+    upper: bool
+    value: float
+    limit: float
+    unit: str
+    multiplier: float
+
+
+_NONE: Mapping[str, Array] = {}
+
+
+def _limits_of(
+    network: Network,
+    case: Case,
+    state: _State,
+    low: Mapping[str, Array] = _NONE,
+    high: Mapping[str, Array] = _NONE,
+    flow: Array | None = None,
+) -> Iterator[_Limit]:
+    """Every limit of the case."""
+    s = case.s_mva
+
+    def price(side: Mapping[str, Array], sort: str, at: int, per: float) -> float:
+        return float(side[sort][at]) / per if sort in side else 0.0
+
+    for upper, bounds, by, side in (
+        (False, case.vm_lo, case.vm_lo_by, low), (True, case.vm_hi, case.vm_hi_by, high),
+    ):  # fmt: skip
+        for bus, owner in enumerate(by):
+            if owner is not None:
+                value, limit = float(state.vm[bus]), float(bounds[bus])
+                yield _Limit(*owner, upper, value, limit, "pu", price(side, "vm", bus, 1))
+    for sort, values, lo, hi, unit_name, letter in (
+        ("p", state.p, case.p_lo, case.p_hi, "MW", "p_mw"),
+        ("q", state.q, case.q_lo, case.q_hi, "Mvar", "q_mvar"),
+    ):
+        for at, unit in enumerate(case.units):
+            if unit.port < 0 or (unit.kind is e.DCLine and unit.port and sort == "p"):
+                continue
+            field = letter
+            if unit.kind is e.DCLine and sort == "q":
+                field = f"q_{('from', 'to')[unit.port]}_mvar"
+            # A DC line's reactive powers are counted as delivered, all else in its column's sign.
+            sign = 1 if unit.kind is e.DCLine and sort == "q" else unit.sign
+            for upper_of_unit, bound, side in ((False, lo[at], low), (True, hi[at], high)):
+                if not np.isfinite(bound):
+                    continue
+                upper = upper_of_unit == (sign > 0)
+                named = f"{'max' if upper else 'min'}_{field}"
+                if (
+                    lo[at] == hi[at]
+                    and getattr(network.rows(unit.kind).elements[unit.row], named, None) is None
+                ):
+                    named = field
+                yield _Limit(
+                    unit.kind, unit.row, named, upper, sign * float(values[at]) * s, sign * float(bound) * s,
+                    unit_name, price(side, sort, at, s),
+                )  # fmt: skip
+    for at, owner in enumerate(case.flow_by):
+        percent, limit = float(case.flow_percent[at]), float(case.flow_limit[at])
+        value = float(state.loads[at]) / limit * percent
+        multiplier = 0.0 if flow is None else float(flow[at]) / s
+        yield _Limit(*owner, True, value, percent, "%", multiplier)
+    delta = np.rad2deg(state.va[case.angle_from] - state.va[case.angle_to])
+    for at, (kind, row) in enumerate(case.angle_by):
+        for upper, bound, side in (
+            (False, case.angle_lo[at], low), (True, case.angle_hi[at], high),
+        ):  # fmt: skip
+            if np.isfinite(bound):
+                field = f"{'max' if upper else 'min'}_angle_degree"
+                value, limit = float(delta[at]), float(np.rad2deg(bound))
+                multiplier = price(side, "angle", at, 180 / np.pi)
+                yield _Limit(kind, row, field, upper, value, limit, "degree", multiplier)
+
+
+def _binding(network: Network, case: Case, found: Optimised) -> Iterator[Binding]:
+    state = _State(found.va, found.vm, found.p, found.q, case.flow_limit)
+    scale = max(1e-9, np.abs(found.lam_p).max(initial=0) / case.s_mva)
+    strongest: dict[tuple[Any, ...], _Limit] = {}
+    for limit in _limits_of(network, case, state, found.low, found.high, found.flow):
+        # A limit with a price is reached; one that is fixed by its own set-point is no limit.
+        fixed = limit.field in ("vm_pu", "p_mw", "q_mvar", "q_from_mvar", "q_to_mvar")
+        if fixed or limit.multiplier <= BINDS * scale * _PER[limit.unit]:
+            continue
+        key = limit[:3]
+        if key not in strongest or limit.multiplier > strongest[key].multiplier:
+            strongest[key] = limit
+    for limit in strongest.values():
+        rows = network.rows(limit.kind)
+        yield Binding(
+            element=rows.ids[limit.row], name=rows.names[limit.row], typ=limit.kind.typ,
+            field=limit.field, value=limit.value, limit=limit.limit, unit=limit.unit,
+            multiplier=limit.multiplier if case.priced else None,
+        )  # fmt: skip
+
+
+#: How many MW a unit of each quantity is worth before its multiplier counts.
+_PER = {"pu": 100.0, "MW": 1.0, "Mvar": 1.0, "%": 1.0, "degree": 10.0}
+
+
+def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedError:
+    broken = []
+    for limit in _limits_of(network, case, state):
+        beyond = limit.value - limit.limit if limit.upper else limit.limit - limit.value
+        share = beyond / max(abs(limit.limit), _LEAST[limit.unit])
+        if share > BROKEN:
+            broken.append((share, beyond, limit))
+    broken.sort(key=lambda entry: -entry[0])
+    if not broken:
+        return NotConvergedError(
+            "The optimal power flow found no solution, although one within all limits exists."
+        )
+    diagnosis, problems = [], []
+    for _, beyond, limit in broken:
+        rows = network.rows(limit.kind)
+        label, unit = rows.label(limit.row), limit.unit
+        cause = f"{label}: {limit.field} is {limit.limit:.6g} {unit}, at least {abs(beyond):.4g} "
+        cause += f"{unit} too {'low' if limit.upper else 'high'}."
+        problems.append(
+            Problem(
+                kind="not-converged", message=cause, element=rows.ids[limit.row],
+                name=rows.names[limit.row], field=limit.field,
+            )
+        )  # fmt: skip
+        diagnosis.append({
+            "cause": cause, "elements": [rows.ids[limit.row]],
+            "evidence": {
+                "field": limit.field, "limit": limit.limit, "needed": limit.value, "unit": unit,
+            },
+            "suggestion": f"Set {limit.field} to {limit.value:.6g} {unit}, or change what asks for "
+            "it; all limits named here have to give way together.",
+        })  # fmt: skip
+    message = "No dispatch keeps all limits. " + problems[0].message
+    return NotConvergedError(
+        message, element=problems[0].element, name=problems[0].name, problems=problems,
+        diagnosis=diagnosis,
+    )  # fmt: skip
+
+
+_LEAST = {"pu": 1.0, "MW": 0.1, "Mvar": 0.1, "%": 1.0, "degree": 1.0}
+
+
+# -- back to elements ------------------------------------------------------------------------------
+
+
+def _set_points(
+    network: Network, case: Case, found: Optimised
+) -> dict[type[Element], dict[int, dict[str, Any]]]:
+    """The optimum as the set-points of a power flow (kind → row → field)."""
+    edits: dict[type[Element], dict[int, dict[str, Any]]] = defaultdict(dict)
+    kept = set(case.references)
+    for at, unit in enumerate(case.units):
+        p, q = (unit.sign * float(values[at]) * case.s_mva for values in (found.p, found.q))
+        vm = float(found.vm[case.unit_bus[at]])
+        fields: dict[str, Any] = {}
+        if unit.kind is e.ExternalGrid:
+            fields = {"vm_pu": vm}
+        elif unit.kind is e.Generator:
+            fields = {"p_mw": p, "scaling": 1.0, "vm_pu": vm}
+            fields["slack"] = (e.Generator, unit.row) in kept
+        elif unit.kind is e.DCLine:
+            fields = {f"vm_{('from', 'to')[unit.port]}_pu": vm}
+            if not unit.port:
+                fields["p_mw"] = p
+        elif unit.kind is not e.ExtendedWard:
+            fields = {"p_mw": p, "q_mvar": q, "scaling": 1.0}
+        if fields:
+            edits[unit.kind].setdefault(unit.row, {}).update(fields)
+    return dict(edits)
+
+
+def _at_buses(case: Case, values: Array) -> Array:
+    return np.where(case.of_bus >= 0, values[np.maximum(case.of_bus, 0)], np.nan)
+
+
+def _agree(
+    tables: Mapping[type[Element], Mapping[str, Array]],
+    topology: Topology,
+    settings: OptimalPowerFlow,
+    vm: Array,
+    va: Array,
+) -> None:
+    """pandapower's voltages must be the optimum's."""
+    buses = tables[e.Bus]
+    here = np.exp(1j * np.deg2rad(buses["va_degree"]))
+    there = np.exp(1j * np.deg2rad(va))
+    if not settings.linear:
+        here, there = here * buses["vm_pu"], there * vm
+    if not np.abs(here - there)[topology.bus].max(initial=0) <= SAME_VOLTAGE:
+        raise NotConvergedError("pandapower's power flow does not confirm the optimum's voltages.")
+
+
+def _share(
+    tables: dict[type[Element], dict[str, Array]],
+    network: Network,
+    topology: Topology,
+    case: Case,
+    found: Optimised,
+    linear: bool,
+) -> None:
+    """How sources at one node share its power is the optimum's to say, not pandapower's."""
+    at = [
+        k for k, unit in enumerate(case.units)
+        if unit.kind in HOLDING or (unit.kind is e.DCLine and not linear)
+    ]  # fmt: skip
+    for quantity, values in (("p", found.p), ("q", found.q)):
+        if linear and quantity == "q":
+            continue
+        told = np.array([_told(tables, case.units[k], quantity) for k in at])
+        ours = values[at] * case.s_mva
+        nodes = case.unit_bus[at]
+        # What pandapower found is kept to the last digit where only one source is there.
+        missing = np.bincount(nodes, told - ours, case.n_bus)
+        count = np.bincount(nodes, minlength=case.n_bus)
+        for k, power in zip(at, ours + missing[nodes] / count[nodes], strict=True):
+            unit = case.units[k]
+            if quantity == "p" and unit.kind is e.DCLine:
+                continue
+            name, sign = _column(unit, quantity)
+            tables[unit.kind][name] = tables[unit.kind][name].copy()
+            tables[unit.kind][name][unit.row] = sign * power
+
+
+def _column(unit: Any, quantity: str) -> tuple[str, int]:
+    name = "p_mw" if quantity == "p" else "q_mvar"
+    if unit.kind is e.DCLine:
+        side = ("from", "to")[unit.port]
+        return name.replace("_", f"_{side}_", 1), unit.sign
+    return name, unit.sign
+
+
+def _told(tables: Mapping[type[Element], Mapping[str, Array]], unit: Any, quantity: str) -> float:
+    name, sign = _column(unit, quantity)
+    return sign * float(tables[unit.kind][name][unit.row])
+
+
+def _prices(
+    network: Network, topology: Topology, case: Case, found: Optimised, linear: bool
+) -> dict[type[Element], dict[str, Array]]:
+    """Prices of buses and multipliers of branches [EUR/h per unit of what is limited]."""
+    s, priced = case.s_mva, np.nan if not case.priced else 1.0
+    prices: dict[type[Element], dict[str, Array]] = {}
+    buses = {"lam_p": found.lam_p / s, "lam_q": found.lam_q / s}
+    for name, side in (("mu_vmin", found.low), ("mu_vmax", found.high)):
+        buses[name] = side["vm"] if "vm" in side else np.zeros(case.n_bus)
+    prices[e.Bus] = {name: _at_buses(case, values) * priced for name, values in buses.items()}
+    if linear:
+        for name in ("lam_q", "mu_vmin", "mu_vmax"):
+            prices[e.Bus][name] = np.full(len(case.of_bus), np.nan)
+    for kind, columns in COLUMNS.items():
+        if kind is not e.Bus and kind in network.kinds:
+            alive = np.where(topology.alive(kind), 0.0, np.nan) * priced
+            prices[kind] = {name: alive.copy() for name in columns}
+    for owner, port, mu in zip(case.flow_by, case.flow_port, found.flow, strict=True):
+        names = list(COLUMNS[owner.kind])
+        prices[owner.kind][names[port]][owner.row] = mu / s * priced
+    for at, (kind, row) in enumerate(case.angle_by):
+        for name, side in (("mu_angmin", found.low), ("mu_angmax", found.high)):
+            prices[kind][name][row] = side["angle"][at] * np.pi / 180 * priced
+    return prices
