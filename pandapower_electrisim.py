@@ -141,7 +141,9 @@ class BalancedModel:
     def optimal_power_flow(self, settings: OptimalPowerFlow) -> Optimal:
         def flow_at(network: Network, vm_pu: Array, va_degree: Array) -> Solution:
             model = self.rebuilt(network, self.topology)
-            if not self.settings.linear:
+            # pandapower takes no arrays where it has nodes of its own.
+            inner = {e.ThreeWindingTransformer, e.ExtendedWard} & set(network.kinds)
+            if not self.settings.linear and not inner:
                 model._arguments |= {"init_vm_pu": vm_pu, "init_va_degree": va_degree}
             return model.solution
 
@@ -183,6 +185,8 @@ class BalancedModel:
             if block.keep is not None:
                 columns = {name: _spread(part, block.keep) for name, part in columns.items()}
             found[block.kind] = columns
+        self._deliver_to_loads(found)
+        self._carry_nothing(found)
         self._follow_voltages(net, found)
         tables = {}
         for kind in self.network.kinds:
@@ -195,6 +199,34 @@ class BalancedModel:
                 for name in COLUMNS[kind]
             }
         return tables
+
+    def _carry_nothing(self, found: dict[type[Element], dict[str, Array]]) -> None:
+        """DC lines that are fed from one end only, which pandapower does not get to see."""
+        rows = self.network.rows(e.LineDC)
+        if not len(rows):
+            return
+        fed = {end: self.topology.supplied(rows, f"{end}_bus_dc") for end in ("from", "to")}
+        idle = self.topology.alive(e.LineDC) & (fed["from"] ^ fed["to"])
+        if not idle.any():
+            return
+        nothing = np.full(len(rows), np.nan)
+        columns = found.get(e.LineDC, dict.fromkeys(COLUMNS[e.LineDC], nothing))
+        one = np.where(fed["from"], rows.at["from_bus_dc"], rows.at["to_bus_dc"])
+        vm_pu = found[e.DCBus]["vm_pu"][one]
+        found[e.LineDC] = {
+            name: np.where(idle, vm_pu if name.startswith("vm_") else 0, values)
+            for name, values in columns.items()
+        }
+
+    def _deliver_to_loads(self, found: dict[type[Element], dict[str, Array]]) -> None:
+        """pandapower's DC sources deliver to lines and converters; ours to loads at the bus too."""
+        if e.SourceDC not in found or e.LoadDC not in found:
+            return
+        drawn = np.zeros(len(self.network.rows(e.DCBus)))
+        at = self.network.rows(e.LoadDC).at["bus_dc"]
+        np.add.at(drawn, at, np.nan_to_num(found[e.LoadDC]["p_dc_mw"]))
+        here = drawn[self.network.rows(e.SourceDC).at["bus_dc"]]
+        found[e.SourceDC]["p_dc_mw"] = found[e.SourceDC]["p_dc_mw"] + here
 
     def _follow_voltages(
         self, net: pandapowerNet, found: dict[type[Element], dict[str, Array]]

@@ -128,9 +128,13 @@ def power_flow_blocks(network: Network, topology: Topology, settings: Settings) 
         for kind in KINDS
         if kind in network.kinds
     ]
-    if topology.bus_dc.any() and not any(topology.alive(kind).any() for kind in (e.VSC, e.B2BVSC)):
-        # pandapower solves a DC network only beside an AC one that has something to solve.
+    if topology.bus_dc.any() and not _has_work_and_reference(network, topology):
         blocks += _stand_in(len(network.rows(e.Bus)))
+    sources = network.rows(e.SourceDC)
+    if len(sources):
+        held = np.unique(sources.at["bus_dc"][topology.alive(e.SourceDC)])
+        if len(held) == topology.bus_dc.sum():
+            blocks += _stand_in_dc(held, len(topology.bus_dc))
     blocks.append(_open_windings(network, topology))
     return [each for each in blocks if len(each.names)]
 
@@ -139,14 +143,19 @@ def block(network: Network, topology: Topology, settings: Settings, rows: Rows) 
     """The rows of one kind."""
     kind = rows.kind
     alive = topology.alive(kind)
+    if kind is e.LineDC:
+        # One that is fed from one end only carries nothing, and breaks pandapower's DC networks.
+        alive = (
+            alive & topology.supplied(rows, "from_bus_dc") & topology.supplied(rows, "to_bus_dc")
+        )
     columns = _TRANSLATIONS.get(kind, _plain)(network, settings, rows)
     table = kind.table
     if settings.linear and kind in _AS_SUMS:
         table, columns = _AS_SUMS[kind], _sums(rows)
     if kind is not e.Switch:
         columns["in_service"] = alive
-    if kind is e.DCBus:
-        return _dc_buses(network, rows, columns)
+    if kind in (e.DCBus, e.SourceDC):
+        return _dc_nodes(network, rows, columns, alive)
     if kind not in ONLY_ALIVE or (alive.all() and kind is not e.B2BVSC):
         return Block(table, kind, rows.names, columns)
     names = [name for name, lives in zip(rows.names, alive, strict=True) if lives]
@@ -181,7 +190,12 @@ def _frame(expected: Mapping[str, str], parts: Sequence[Block]) -> pd.DataFrame:
             for part in parts
         ]
         data[name] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return pd.DataFrame(data, index=parts[0].order, copy=False)
+    return pd.DataFrame(data, index=_index(parts), copy=False)
+
+
+def _index(parts: Sequence[Block]) -> Array | None:
+    orders = [part.order for part in parts if part.order is not None]
+    return np.concatenate(orders) if orders else None
 
 
 def _missing(kind: str, count: int) -> Array:
@@ -337,19 +351,47 @@ def _sums(rows: Rows) -> Columns:
     }  # fmt: skip
 
 
-def _dc_buses(network: Network, rows: Rows, columns: Columns) -> Block:
-    """DC buses, those with a source first: pandapower counts on that, and diverges otherwise."""
-    alive = columns["in_service"]
-    if not alive.any():
-        return Block("bus_dc", e.DCBus, [], {}, alive)
-    held = np.zeros(len(rows), dtype=bool)
-    sources = network.rows(e.SourceDC)
-    if len(sources):
-        held[sources.at["bus_dc"][sources.column("in_service")]] = True
-    order = np.argsort(~held, kind="stable")
+def _dc_nodes(network: Network, rows: Rows, columns: Columns, alive: Array) -> Block:
+    """Living DC buses, those with a source first, or their sources in the same order.
+
+    pandapower counts on this order, and diverges or breaks without it.
+    """
+    if rows.kind is e.DCBus:
+        sources = network.rows(e.SourceDC)
+        held = np.zeros(len(rows), dtype=bool)
+        if len(sources):
+            held[sources.at["bus_dc"][sources.column("in_service")]] = True
+        order = np.argsort(~held, kind="stable")
+    else:
+        order = np.argsort(rows.at["bus_dc"], kind="stable")
+    order = order[alive[order]]
     names = [rows.names[row] for row in order]
     columns = {name: values[order] for name, values in columns.items()}
-    return Block("bus_dc", e.DCBus, names, columns, order=order)
+    return Block(rows.kind.table, rows.kind, names, columns, alive, order)
+
+
+def _has_work_and_reference(network: Network, topology: Topology) -> bool:
+    """Whether pandapower finds an AC side to solve beside a DC network: it needs one."""
+    converters = any(topology.alive(kind).any() for kind in (e.VSC, e.B2BVSC))
+    slack = topology.alive(e.Generator) & network.rows(e.Generator).column("slack")
+    return converters and bool(topology.alive(e.ExternalGrid).any() or slack.any())
+
+
+def _stand_in_dc(held: Array, new: int) -> list[Block]:
+    """A DC bus without a source, at a line: pandapower breaks where every DC bus has one."""
+    if not len(held):
+        return []
+    name = "stands in for a DC network"
+    one, yes = np.ones(1), np.ones(1, dtype=bool)
+    ends = {"from_bus_dc": held[:1], "to_bus_dc": np.array([new])}
+    values = {"length_km": 1, "r_ohm_per_km": 1, "g_us_per_km": 0, "max_i_ka": 1, "df": 1,
+              "parallel": 1}  # fmt: skip
+    line = {**ends, **{key: value * one for key, value in values.items()}, "in_service": yes}
+    bus = {"vn_kv": one, "in_service": yes}
+    return [
+        Block("bus_dc", None, [name], bus, order=np.array([new])),
+        Block("line_dc", None, [name], line),
+    ]
 
 
 def _open_windings(network: Network, topology: Topology) -> Block:

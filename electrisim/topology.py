@@ -167,8 +167,9 @@ class Topology:
                 rows = self.network.rows(kind)
                 if not len(rows):
                     continue
-                working = self.in_service(rows)
                 poles = [rows.at[port.bus] for port in kind.ports[1:]]
+                reached = np.logical_and.reduce([self._in_service_dc[pole] for pole in poles])
+                working = self.in_service(rows) & reached
                 for pole in poles:
                     holding = _holds_dc_voltage(rows) & ~_holds_angle(rows)
                     held = pole[working & holding & bus[rows.at["bus"]]]
