@@ -60,7 +60,7 @@ def _certify_balanced(answered: Answered) -> Certificate:
     case.close(ABSOLUTE_MVA)
     found = answered.flows()
     sums = Sums(answered, found)
-    limit_mva = max(ABSOLUTE_MVA, RELATIVE * sums.throughput_mva)
+    limit_mva = _limit_mva(sums.throughput_mva)
     case.weigh(setpoint_claims(answered, limit_mva))
     case.weigh(branch_claims(answered, found))
     case.weigh(switch_claims(answered, found))
@@ -75,12 +75,17 @@ def _certify_phases(answered: Phased) -> Certificate:
     case.close(ABSOLUTE_MVA)
     found = phases.phase_flows(answered)
     sums = phases.PhaseSums(answered, found)
-    limit_mva = max(ABSOLUTE_MVA, RELATIVE * sums.throughput_mva)
+    limit_mva = _limit_mva(sums.throughput_mva)
     case.weigh(phases.setpoint_claims(answered))
     case.weigh(phases.branch_claims(answered, found))
     case.weigh(phases.bus_claims(answered))
     case.weigh(sums.claims())
     return case.close(limit_mva)
+
+
+def _limit_mva(throughput_mva: float) -> float:
+    """What is accepted; a throughput that is not finite is no scale."""
+    return max(ABSOLUTE_MVA, RELATIVE * throughput_mva if math.isfinite(throughput_mva) else 0)
 
 
 class Finding(NamedTuple):

@@ -57,6 +57,9 @@ def _add_bus_powers(
         tables[e.DCBus]["p_mw"] = np.where(topology.bus_dc, drawn_dc.real, np.nan)
 
 
+#: A flow of which neither part is known; NaN alone has an imaginary part of 0.
+UNDETERMINED = complex(np.nan, np.nan)
+
 _BRANCH: Mapping[str, type[Element]] = {
     "l": e.Line,
     "t": e.Transformer,
@@ -96,7 +99,7 @@ def _terminal_flow(
     """Power that the switched branches draw through their switches [MVA]."""
     branches = network.rows(kind)
     element, bus = rows.at["element"][wanted], rows.at["bus"][wanted]
-    flow = np.full(len(element), np.nan, dtype=complex)
+    flow = np.full(len(element), UNDETERMINED)
     for port in kind.ports:
         here = branches.at[port.bus][element] == bus
         power = tables[kind][port.p] + 1j * tables[kind][port.q or ""]
@@ -125,7 +128,7 @@ def _bridge_flows(
     total: dict[int, complex] = defaultdict(complex)
     for bus, number in part.items():
         total[number] += complex(drawn[bus])
-    flow = np.full(len(switches), np.nan, dtype=complex)
+    flow = np.full(len(switches), UNDETERMINED)
     for root in [min(members) for members in nx.connected_components(tree)]:
         for parent, child in reversed(list(nx.bfs_edges(tree, root))):
             # What the child's side draws comes over the bridge; rows are then summed upwards.
