@@ -48,8 +48,8 @@ class Found(NamedTuple):
     """Where Ipopt stopped.
 
     multipliers  of the constraints: the gradient of f + multipliers · g + z_hi − z_lo vanishes
-    status       Ipopt's: 0 solved, 1 solved to an acceptable level, 2 infeasible, −1 iterations
-                 spent, −4 time spent
+    status       Ipopt's: 0 solved, 1 solved to an acceptable level, −1 iterations spent,
+                 −5 time spent, and other reasons
     """
 
     x: Array
@@ -64,7 +64,7 @@ class Found(NamedTuple):
         return self.status in (SOLVED, ACCEPTABLE)
 
 
-SOLVED, ACCEPTABLE, INFEASIBLE, ITERATIONS_SPENT, TIME_SPENT = 0, 1, 2, -1, -4
+SOLVED, ACCEPTABLE, ITERATIONS_SPENT, TIME_SPENT = 0, 1, -1, -5
 #: What Ipopt takes for infinity.
 _INFINITE = 2e19
 _LOCK = threading.Lock()

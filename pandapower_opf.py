@@ -78,9 +78,12 @@ def solve(
     moved = network.changed(_set_points(network, case, found))
     vm, va = (_at_buses(case, values) for values in (found.vm, np.rad2deg(found.va)))
     solution = flow_at(moved, np.nan_to_num(vm, nan=1.0), np.nan_to_num(va))
-    tables = {kind: dict(columns) for kind, columns in solution.tables.items()}
+    tables = {
+        kind: {name: values.copy() for name, values in columns.items()}
+        for kind, columns in solution.tables.items()
+    }
     _agree(tables, topology, settings, vm, va)
-    _share(tables, network, topology, case, found, settings.linear)
+    _share(tables, case, found, settings.linear)
     warnings = [*solution.warnings, *case.warnings]
     if not case.priced:
         warnings.append(
@@ -128,7 +131,8 @@ def _exact(case: Case, network: Network, settings: OptimalPowerFlow) -> Optimise
     if found is None or not found.solved:
         raise _no_optimum(case, network, programme, settings, found)
     x, g = found.x, found.multipliers
-    z_lo, z_hi = found.z_lo, found.z_hi
+    z_lo = np.maximum(found.z_lo - found.z_hi, 0)
+    z_hi = np.maximum(found.z_hi - found.z_lo, 0)
     return Optimised(
         va=x[programme.va], vm=x[programme.vm], p=x[programme.p], q=x[programme.q],
         lam_p=g[programme.rows_p], lam_q=g[programme.rows_q],
@@ -163,6 +167,10 @@ def _no_optimum(
     if found is not None and found.status == ipopt.TIME_SPENT:
         return NotConvergedError(
             f"The optimal power flow found no solution within {settings.max_time_s:g} s."
+        )
+    if found is not None and found.status == ipopt.ITERATIONS_SPENT and settings.max_iteration:
+        return NotConvergedError(
+            f"The optimal power flow found no solution within {settings.max_iteration} iterations."
         )
     elastic = Elastic(programme)
     options = {**_options(settings), "bound_relax_factor": 1e-8, "tol": 1e-7}
@@ -277,14 +285,17 @@ def _limits_of(
                 upper = upper_of_unit == (sign > 0)
                 named = f"{'max' if upper else 'min'}_{field}"
                 if (
-                    lo[at] == hi[at]
-                    and getattr(network.rows(unit.kind).elements[unit.row], named, None) is None
+                    case.fixed[at]
+                    and sort == "p"
+                    or (
+                        lo[at] == hi[at]
+                        and getattr(network.rows(unit.kind).elements[unit.row], named, None) is None
+                    )
                 ):
                     named = field
-                yield _Limit(
-                    unit.kind, unit.row, named, upper, sign * float(values[at]) * s, sign * float(bound) * s,
-                    unit_name, price(side, sort, at, s),
-                )  # fmt: skip
+                value, limit = (sign * float(number) * s for number in (values[at], bound))
+                multiplier = price(side, sort, at, s)
+                yield _Limit(unit.kind, unit.row, named, upper, value, limit, unit_name, multiplier)
     for at, owner in enumerate(case.flow_by):
         percent, limit = float(case.flow_percent[at]), float(case.flow_limit[at])
         value = float(state.loads[at]) / limit * percent
@@ -307,9 +318,8 @@ def _binding(network: Network, case: Case, found: Optimised) -> Iterator[Binding
     scale = max(1e-9, np.abs(found.lam_p).max(initial=0) / case.s_mva)
     strongest: dict[tuple[Any, ...], _Limit] = {}
     for limit in _limits_of(network, case, state, found.low, found.high, found.flow):
-        # A limit with a price is reached; one that is fixed by its own set-point is no limit.
-        fixed = limit.field in ("vm_pu", "p_mw", "q_mvar", "q_from_mvar", "q_to_mvar")
-        if fixed or limit.multiplier <= BINDS * scale * _PER[limit.unit]:
+        # A set-point that may not move is no limit.
+        if limit.field in _SETPOINTS or limit.multiplier <= BINDS * scale * _PER[limit.unit]:
             continue
         key = limit[:3]
         if key not in strongest or limit.multiplier > strongest[key].multiplier:
@@ -323,6 +333,7 @@ def _binding(network: Network, case: Case, found: Optimised) -> Iterator[Binding
         )  # fmt: skip
 
 
+_SETPOINTS = ("vm_pu", "p_mw", "q_mvar", "q_from_mvar", "q_to_mvar")
 #: How many MW a unit of each quantity is worth before its multiplier counts.
 _PER = {"pu": 100.0, "MW": 1.0, "Mvar": 1.0, "%": 1.0, "degree": 10.0}
 
@@ -361,7 +372,7 @@ def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedErro
         })  # fmt: skip
     message = "No dispatch keeps all limits. " + problems[0].message
     return NotConvergedError(
-        message, element=problems[0].element, name=problems[0].name, problems=problems,
+        message, element=problems[0].element, name=problems[0].name, problems=problems[1:],
         diagnosis=diagnosis,
     )  # fmt: skip
 
@@ -420,34 +431,19 @@ def _agree(
 
 
 def _share(
-    tables: dict[type[Element], dict[str, Array]],
-    network: Network,
-    topology: Topology,
-    case: Case,
-    found: Optimised,
-    linear: bool,
+    tables: dict[type[Element], dict[str, Array]], case: Case, found: Optimised, linear: bool
 ) -> None:
     """How sources at one node share its power is the optimum's to say, not pandapower's."""
-    at = [
-        k for k, unit in enumerate(case.units)
-        if unit.kind in HOLDING or (unit.kind is e.DCLine and not linear)
-    ]  # fmt: skip
-    for quantity, values in (("p", found.p), ("q", found.q)):
-        if linear and quantity == "q":
+    for at, unit in enumerate(case.units):
+        if unit.kind not in (*HOLDING, e.DCLine):
             continue
-        told = np.array([_told(tables, case.units[k], quantity) for k in at])
-        ours = values[at] * case.s_mva
-        nodes = case.unit_bus[at]
-        # What pandapower found is kept to the last digit where only one source is there.
-        missing = np.bincount(nodes, told - ours, case.n_bus)
-        count = np.bincount(nodes, minlength=case.n_bus)
-        for k, power in zip(at, ours + missing[nodes] / count[nodes], strict=True):
-            unit = case.units[k]
-            if quantity == "p" and unit.kind is e.DCLine:
+        for quantity, values in (("p", found.p), ("q", found.q)):
+            if unit.kind is e.DCLine and (quantity == "p" or linear):
+                continue
+            if linear and quantity == "q":
                 continue
             name, sign = _column(unit, quantity)
-            tables[unit.kind][name] = tables[unit.kind][name].copy()
-            tables[unit.kind][name][unit.row] = sign * power
+            tables[unit.kind][name][unit.row] = sign * values[at] * case.s_mva
 
 
 def _column(unit: Any, quantity: str) -> tuple[str, int]:
@@ -456,11 +452,6 @@ def _column(unit: Any, quantity: str) -> tuple[str, int]:
         side = ("from", "to")[unit.port]
         return name.replace("_", f"_{side}_", 1), unit.sign
     return name, unit.sign
-
-
-def _told(tables: Mapping[type[Element], Mapping[str, Array]], unit: Any, quantity: str) -> float:
-    name, sign = _column(unit, quantity)
-    return sign * float(tables[unit.kind][name][unit.row])
 
 
 def _prices(

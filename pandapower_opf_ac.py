@@ -307,7 +307,7 @@ class Elastic:
         power = max(np.abs(c.drawn).max(initial=0), np.abs(c.drawn_dc).max(initial=0), 1e-3)
         weight = np.where(self.at < 2 * c.n_bus, 1.0, np.maximum(np.abs(limit), power))
         self.scale = 0.01 * np.where(weight == 0, 1.0, weight)
-        # Branches: the slack is on the square; angles: on the difference.
+        # Branches: |S|² ≤ (limit + slack)²; angles: the slack is on the difference.
         rows = [
             np.flatnonzero(np.isfinite(r.g_hi[part])) + part.start for part in (r.flow, r.angle)
         ]
@@ -315,7 +315,9 @@ class Elastic:
         self.rows = np.concatenate([*rows, low])
         self.row_sign = np.concatenate([-np.ones(len(rows[0]) + len(rows[1])), np.ones(len(low))])
         self.row_scale = np.full(len(self.rows), 0.01)
-        self.row_scale[: len(rows[0])] = 0.02 * c.flow_limit[rows[0] - r.flow.start] ** 2
+        self.flows = len(rows[0])
+        self.flow_limit = c.flow_limit[rows[0] - r.flow.start]
+        self.flow_scale = 0.01 * self.flow_limit
         b, k = len(self.at), len(self.rows)
         self.bounds, self.giving = slice(n, n + b), slice(n + b, n + b + k)
         free_lo, free_hi = r.x_lo.copy(), r.x_hi.copy()
@@ -334,9 +336,12 @@ class Elastic:
             r.jac_at, np.stack([self.rows, slacks[b:]]), np.stack([own, self.at]),
             np.stack([own, slacks[:b]]),
         ], axis=1).astype(np.int32)  # fmt: skip
-        self.hess_at = r.hess_at
+        flows = slacks[b : b + self.flows]
+        self.hess_at = np.concatenate([r.hess_at, np.stack([flows, flows])], axis=1)
+        self.hess_at = self.hess_at.astype(np.int32)
+        self._flow_rows = self.rows[: self.flows]
         self._constant = np.concatenate(
-            [self.row_sign * self.row_scale, np.ones(b), self.sign * self.scale]
+            [(self.row_sign * self.row_scale)[self.flows :], np.ones(b), self.sign * self.scale]
         )
 
     @property
@@ -356,16 +361,24 @@ class Elastic:
     def constraints(self, x: Array) -> Array:
         r = self.rigid
         g = r.constraints(x[: r.size])
-        g[self.rows] += self.row_sign * self.row_scale * x[self.giving]
+        given = self.row_sign * self.row_scale * x[self.giving]
+        g[self.rows[self.flows :]] += given[self.flows :]
+        g[self._flow_rows] += self.flow_limit**2 - self._widened(x) ** 2
         own = x[: r.size][self.at] + self.sign * self.scale * x[self.bounds]
         return np.concatenate([g, own])
 
     def jacobian(self, x: Array) -> Array:
-        return np.concatenate([self.rigid.jacobian(x[: self.rigid.size]), self._constant])
+        flows = -2 * self._widened(x) * self.flow_scale
+        return np.concatenate([self.rigid.jacobian(x[: self.rigid.size]), flows, self._constant])
+
+    def _widened(self, x: Array) -> Array:
+        """The limits of branches with their slacks."""
+        return self.flow_limit + self.flow_scale * x[self.giving][: self.flows]
 
     def hessian(self, x: Array, weight: float, multipliers: Array) -> Array:
         r = self.rigid
-        return r.hessian(x[: r.size], 0.0, multipliers[: len(r.g_lo)])
+        own = -2 * multipliers[self._flow_rows] * self.flow_scale**2
+        return np.concatenate([r.hessian(x[: r.size], 0.0, multipliers[: len(r.g_lo)]), own])
 
 
 def _between(lo: Array, hi: Array, otherwise: Array) -> Array:

@@ -294,8 +294,7 @@ class Maker:
             for row in np.flatnonzero(held).tolist():
                 vm, by = float(rows.column("vm_pu")[row]), Owner(kind, row, "vm_pu")
                 bus = int(self.a.of_bus[rows.at["bus"][row]])
-                self.vm_lo[bus] = self.vm_hi[bus] = vm
-                self.vm_by[0][bus] = self.vm_by[1][bus] = by
+                self._bound_vm(bus, vm, vm, (by, by))
 
     def _angles(self) -> tuple[Array, Array, Array, list[tuple[type[Element], int]]]:
         """Limits and start of angles: fixed at external grids, else at one slack per island."""

@@ -13,25 +13,26 @@ import numpy as np
 import pytest
 from pytest import approx
 
+import pandapower_opf_ac
+import pandapower_opf_case
 from electrisim.engine import Engines
 from electrisim.problems import NotConvergedError, ProblemError
-from electrisim.results import Answer
 from electrisim.studies import opf
+from electrisim.topology import Topology
 from electrisim.wire import documented
 from pandapower_electrisim import Pandapower
 
 ENGINES = Engines(Pandapower())
 
 
-def solve(elements: dict[str, Any], **settings: Any) -> Answer:
+def solve(elements: dict[str, Any], **settings: Any) -> dict[str, Any]:
     body = {"simulationType": "opf", "elements": elements, "settings": settings}
     read, network = documented.decode(
         json.dumps(body).encode(), ENGINES["pandapower"].standard_types
     )
     assert isinstance(read, opf.OptimalPowerFlow)
     answer = opf.run(network, read, ENGINES)
-    encoded = json.loads(documented.encode(network, answer))
-    return encoded
+    return json.loads(documented.encode(network, answer))
 
 
 def element(typ: str, **parameters: Any) -> dict[str, Any]:
@@ -56,7 +57,7 @@ QUOTED = {
 
 @pytest.mark.parametrize("case", CASES, ids=[Path(case["file"]).stem for case in CASES])
 def test_the_published_optimum_is_found(case):
-    """PGLib's published figures have five digits; our spelling moves some charging (matpower.py)."""
+    """PGLib publishes five digits; matpower.py moves the charging of transformers."""
     path = matpower.OPF / case["file"]
     answer = solve(matpower.elements(matpower.tables(path)), trafo_model="pi")
     if path.stem in QUOTED:
@@ -130,3 +131,290 @@ def test_a_price_is_what_one_more_megawatt_costs():
     )
     price = record(solve(two_buses()), "busbars", "b2")["lam_p"]
     assert price == approx((dear - cheap) / 2e-3, rel=1e-5)
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_a_loading_limit_of_power_is_one_at_nominal_voltage():
+    """0.06 kA at 20 kV are 2.0785 MVA, whatever the voltage, as in MATPOWER."""
+    limited = two_buses(
+        line={"max_i_ka": 0.06, "max_loading_percent": 100.0}, g={"cp1_eur_per_mw": 30.0}
+    )
+    line = record(solve(limited), "lines", "line")
+    assert np.hypot(line["p_from_mw"], line["q_from_mvar"]) == approx(
+        np.sqrt(3) * 20 * 0.06, rel=1e-6
+    )
+    assert line["mu_sf"] > 1
+
+
+def test_a_loading_limit_of_current_is_the_loading_itself():
+    limited = two_buses(
+        line={"max_i_ka": 0.06, "max_loading_percent": 100.0}, g={"cp1_eur_per_mw": 30.0}
+    )
+    answer = solve(limited, branch_limit="current")
+    assert record(answer, "lines", "line")["loading_percent"] == approx(100.0, rel=1e-6)
+    assert "max_loading_percent" in {entry["field"] for entry in answer["binding"]}
+
+
+def test_an_angle_limit_holds():
+    limited = two_buses(line={"max_angle_degree": 0.05}, g={"cp1_eur_per_mw": 30.0})
+    answer = solve(limited)
+    line = record(answer, "lines", "line")
+    assert line["va_from_degree"] - line["va_to_degree"] == approx(0.05, abs=1e-7)
+    assert line["mu_angmax"] > 1
+
+
+def test_a_three_winding_transformer_keeps_its_loading():
+    """b1 ═ line ═ b2, and a transformer beside the line that also feeds 2 MW at 10 kV."""
+    windings = {"bus": ("b1", "b2", "b3"), "sn": (10.0, 10.0, 5.0), "vn": (20.0, 20.0, 10.0)}
+    star = {
+        f"{side}_bus": bus for side, bus in zip(("hv", "mv", "lv"), windings["bus"], strict=True)
+    }
+    for at, side in enumerate(("hv", "mv", "lv")):
+        star |= {
+            f"sn_{side}_mva": windings["sn"][at], f"vn_{side}_kv": windings["vn"][at],
+            f"vk_{side}_percent": 10.0, f"vkr_{side}_percent": 0.5,
+        }  # fmt: skip
+
+    def elements(limit: float) -> dict[str, Any]:
+        return two_buses(
+            g={"cp1_eur_per_mw": 30.0}, b3={"typ": "Bus", "vn_kv": 10.0},
+            heat={"typ": "Load", "bus": "b3", "p_mw": 2.0},
+            t={"typ": "Three Winding Transformer", **star, "pfe_kw": 3.0, "i0_percent": 0.1,
+               "max_loading_percent": limit},
+        )  # fmt: skip
+
+    free, limited = (solve(elements(limit), branch_limit="current") for limit in (200.0, 45.0))
+    assert record(free, "transformers3w", "t")["loading_percent"] > 50
+    assert record(limited, "transformers3w", "t")["loading_percent"] == approx(45.0, rel=1e-6)
+    assert limited["objective"] > free["objective"]
+
+
+def test_a_grid_that_is_not_controllable_holds_its_voltage():
+    answer = solve(two_buses(grid={"controllable": False, "vm_pu": 1.02}))
+    assert record(answer, "busbars", "b1")["vm_pu"] == approx(1.02, abs=1e-9)
+    free = solve(two_buses())
+    assert record(free, "busbars", "b1")["vm_pu"] == approx(1.05, abs=1e-6)
+    assert free["objective"] < answer["objective"]
+
+
+def test_where_nothing_may_move_the_answer_is_the_power_flow_with_prices():
+    still = {
+        "controllable": False,
+        "p_mw": 3.0,
+        "vm_pu": 1.0,
+        "min_q_mvar": None,
+        "max_q_mvar": None,
+    }
+    answer = solve(two_buses(grid={"controllable": False, "vm_pu": 1.02}, g=still))
+    assert record(answer, "generators", "g")["p_mw"] == approx(3.0, abs=1e-9)
+    assert answer["objective"] == approx(20 * record(answer, "externalgrids", "grid")["p_mw"] + 30)
+    assert record(answer, "busbars", "b2")["lam_p"] > 20
+    assert not answer["binding"]
+
+
+# -- what may move ---------------------------------------------------------------------------------
+
+
+def test_a_storage_discharges_when_it_is_cheaper():
+    cheap = {"typ": "Storage", "bus": "b2", "p_mw": 0.0, "controllable": True, "min_p_mw": -1.0,
+             "max_p_mw": 1.0, "cp1_eur_per_mw": -5.0}  # fmt: skip
+    answer = solve(two_buses(s=cheap))
+    assert record(answer, "storages", "s")["p_mw"] == approx(-1.0, abs=1e-6)
+    grid = record(answer, "externalgrids", "grid")["p_mw"]
+    assert answer["objective"] == approx(20 * grid + 60 + 5, rel=1e-9)
+    assert any("q_mvar, which stays at 0" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(("worth", "served"), [(15.0, 4.0), (25.0, 8.0)])
+def test_a_load_is_served_as_far_as_it_is_worth_it(worth, served):
+    """6 MW cost 10 EUR/MWh and more cost 20 plus losses; what the grid may take is 0."""
+    load = {"controllable": True, "min_p_mw": 4.0, "max_p_mw": 8.0, "min_q_mvar": 2.0,
+            "max_q_mvar": 2.0, "cp1_eur_per_mw": -worth}  # fmt: skip
+    answer = solve(two_buses(load=load, grid={"min_p_mw": 0.0}))
+    expected = served if worth > 20.5 else 6.0
+    assert record(answer, "loads", "load")["p_mw"] == approx(expected, abs=2e-3)
+
+
+def test_a_load_that_follows_the_voltage_draws_by_its_law():
+    answer = solve(two_buses(load={"const_i_p_percent": 30.0, "const_z_q_percent": 50.0}))
+    v = record(answer, "busbars", "b2")["vm_pu"]
+    load = record(answer, "loads", "load")
+    assert load["p_mw"] == approx(8 * (0.7 + 0.3 * v), rel=1e-7)
+    assert load["q_mvar"] == approx(2 * (0.5 + 0.5 * v**2), rel=1e-7)
+
+
+def test_a_dc_line_carries_what_is_cheap_and_loses_what_it_loses():
+    """A second feeder with 1 % and 10 kW of losses beside a line that loses more."""
+    link = {"typ": "DC Line", "from_bus": "b1", "to_bus": "b2", "p_mw": 0.5, "min_p_mw": 0.0,
+            "max_p_mw": 2.0, "loss_percent": 0.1, "loss_mw": 0.01, "min_q_from_mvar": -1.0,
+            "max_q_from_mvar": 1.0, "min_q_to_mvar": -1.0, "max_q_to_mvar": 1.0}  # fmt: skip
+    answer = solve(two_buses(d=link))
+    line = record(answer, "dclines", "d")
+    assert 0.5 < line["p_from_mw"] <= 2.0 + 1e-9
+    assert -line["p_to_mw"] == approx(line["p_from_mw"] * 0.999 - 0.01, abs=1e-8)
+
+
+@pytest.mark.parametrize("opf_type", ["ac", "dc"])
+def test_a_piecewise_linear_cost_stops_where_it_gets_dearer_than_the_grid(opf_type):
+    """Up to 4 MW cost less than the grid's 20 EUR/MWh, beyond that 25."""
+    pieces = [[0.0, 2.0, 5.0], [2.0, 4.0, 15.0], [4.0, 6.0, 25.0]]
+    answer = solve(two_buses(g={"cp1_eur_per_mw": None, "pwl_points": pieces}), opf_type=opf_type)
+    assert record(answer, "generators", "g")["p_mw"] == approx(4.0, abs=1e-6)
+    grid = record(answer, "externalgrids", "grid")["p_mw"]
+    assert answer["objective"] == approx(20 * grid + 2 * 5 + 2 * 15, rel=1e-7)
+
+
+def test_reactive_power_has_its_price_too():
+    """The marginal cost 0.1 + 2·q of the generator is the price at its bus."""
+    answer = solve(two_buses(g={"cq1_eur_per_mvar": 0.1, "cq2_eur_per_mvar2": 1.0}))
+    q = record(answer, "generators", "g")["q_mvar"]
+    assert record(answer, "busbars", "b2")["lam_q"] == approx(0.1 + 2 * q, abs=1e-6)
+
+
+def test_without_any_cost_the_losses_are_minimised_and_nothing_has_a_price():
+    none = {"cp1_eur_per_mw": None}
+    answer = solve(two_buses(grid=none, g=none))
+    assert (answer["objective"], answer["minimised"]) == (None, "losses")
+    assert record(answer, "busbars", "b2")["lam_p"] is None
+    assert any("No element has a cost" in warning for warning in answer["warnings"])
+
+
+# -- optimality, judged independently --------------------------------------------------------------
+
+
+def test_no_small_step_within_the_limits_is_cheaper():
+    """The dispatch moved by ±10 kW and ±0.001 pu, solved as a power flow: never cheaper.
+
+    Only steps that keep the limits count; first-order gains would be 1e-2 EUR/h, the tolerance
+    is the second order.
+    """
+    best = solve(two_buses(g={"cp2_eur_per_mw2": 1.0}))
+    p, v = (record(best, "generators", "g")[name] for name in ("p_mw", "vm_pu"))
+    assert 0.1 < p < 5.9
+    for dp, dv in ((0.01, 0), (-0.01, 0), (0, 0.001), (0, -0.001)):
+        held = {"controllable": False, "p_mw": p + dp, "vm_pu": v + dv, "cp2_eur_per_mw2": 1.0}
+        moved = solve(two_buses(g=held, grid={"controllable": False, "vm_pu": 1.05}))
+        assert moved["objective"] >= best["objective"] - 1e-9
+
+
+@pytest.mark.parametrize("current", [False, True])
+def test_the_derivatives_are_those_of_the_functions(current):
+    """Jacobian and Hessian of case 14's programme beside central differences."""
+    programme = pandapower_opf_ac.Optimum(case_of(current), current)
+    rng = np.random.default_rng(1)
+    x = np.where(np.isfinite(programme.start), programme.start, 0) + 0.05 * rng.random(
+        programme.size
+    )
+    multipliers = rng.standard_normal(len(programme.g_lo))
+    rows, cols = programme.jac_at
+    jacobian = np.zeros((len(multipliers), programme.size))
+    np.add.at(jacobian, (rows, cols), programme.jacobian(x))
+    rows, cols = programme.hess_at
+    lower = np.zeros((programme.size, programme.size))
+    np.add.at(lower, (rows, cols), programme.hessian(x, 0.7, multipliers))
+    hessian = np.tril(lower) + np.tril(lower, -1).T
+
+    def lagrangian(at):
+        dense = np.zeros_like(jacobian)
+        np.add.at(dense, tuple(programme.jac_at), programme.jacobian(at))
+        return 0.7 * programme.gradient(at) + dense.T @ multipliers
+
+    h = 1e-6
+    for k in range(programme.size):
+        step = np.zeros(programme.size)
+        step[k] = h
+        g = (programme.constraints(x + step) - programme.constraints(x - step)) / (2 * h)
+        assert g == approx(jacobian[:, k], rel=1e-6, abs=1e-6)
+        second = (lagrangian(x + step) - lagrangian(x - step)) / (2 * h)
+        assert second == approx(hessian[:, k], rel=1e-5, abs=1e-4)
+
+
+def case_of(current: bool) -> pandapower_opf_case.Case:
+    """A meshed network of four buses with a limited line, a limited transformer and an angle."""
+    line = {"r_ohm_per_km": 0.2, "x_ohm_per_km": 0.3, "c_nf_per_km": 200.0, "max_i_ka": 0.3,
+            "length_km": 5.0, "max_loading_percent": 80.0}  # fmt: skip
+    elements = two_buses(
+        b3={"typ": "Bus", "vn_kv": 20.0}, b4={"typ": "Bus", "vn_kv": 10.0},
+        l2={"typ": "Line", "from_bus": "b2", "to_bus": "b3", "min_angle_degree": -10.0, **line},
+        l3={"typ": "Line", "from_bus": "b3", "to_bus": "b1", **line},
+        t={"typ": "Transformer", "hv_bus": "b3", "lv_bus": "b4", "sn_mva": 5.0, "vn_hv_kv": 20.0,
+           "vn_lv_kv": 10.0, "vk_percent": 6.0, "vkr_percent": 1.0, "pfe_kw": 5.0,
+           "i0_percent": 0.5, "shift_degree": 150.0, "max_loading_percent": 90.0},
+        l4={"typ": "Load", "bus": "b4", "p_mw": 1.0, "const_i_p_percent": 40.0},
+    )  # fmt: skip
+    body = {"simulationType": "opf", "elements": elements}
+    settings, network = documented.decode(json.dumps(body).encode(), {})
+    make_net = ENGINES["pandapower"].net
+    flow = settings.flow
+    return pandapower_opf_case.Maker(network, Topology(network), flow, make_net, current).case()
+
+
+# -- no answer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opf_type", ["ac", "dc"])
+def test_too_little_generation_names_the_limits_in_the_way(opf_type):
+    """8 MW of load against 1 MW of grid and 6 MW of generator: one of the two is 1 MW short."""
+    with pytest.raises(NotConvergedError) as raised:
+        solve(two_buses(grid={"max_p_mw": 1.0}), opf_type=opf_type)
+    (cause,) = raised.value.extra["diagnosis"]
+    assert cause["elements"] in (["grid"], ["g"])
+    short = cause["evidence"]["needed"] - cause["evidence"]["limit"]
+    assert short == approx(1.0, abs=0.05)
+
+
+def test_the_relaxation_that_is_suggested_makes_it_feasible():
+    elements = two_buses(line={"max_i_ka": 0.03, "max_loading_percent": 100.0}, g={"max_p_mw": 2.0})
+    with pytest.raises(NotConvergedError) as raised:
+        solve(elements)
+    for cause in raised.value.extra["diagnosis"]:
+        field, needed = cause["evidence"]["field"], cause["evidence"]["needed"]
+        elements[cause["elements"][0]]["parameters"][field] = needed * (1 + 1e-4)
+    assert solve(elements)["objective"] > 0
+
+
+def test_a_held_voltage_beyond_the_buss_limit_is_told():
+    with pytest.raises(NotConvergedError) as raised:
+        solve(two_buses(grid={"controllable": False, "vm_pu": 1.1}))
+    named = {(p.element, p.field) for p in raised.value.problems if p.field}
+    assert named & {("grid", "vm_pu"), ("b1", "max_vm_pu")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "field"),
+    [
+        ({"g": {"min_p_mw": 7.0}}, {}, "min_p_mw"),
+        ({"g": {"pwl_points": [[0, 1, 5]]}}, {}, "pwl_points"),
+        ({"g": {"cp1_eur_per_mw": None, "pwl_points": [[0, 1, 5], [1, 2, 3]]}}, {}, "pwl_points"),
+        ({"g": {"cp1_eur_per_mw": None, "pwl_points": [[0, 1, 5], [2, 3, 6]]}}, {}, "pwl_points"),
+        ({"g": {"cp2_eur_per_mw2": -1.0}}, {"opf_type": "dc"}, "cp2_eur_per_mw2"),
+        ({"load": {"controllable": True, "const_z_p_percent": 10.0}}, {}, "controllable"),
+        ({}, {"algorithm": "nr"}, "algorithm"),
+        ({}, {"enforce_q_lims": True}, "enforce_q_lims"),
+        ({}, {"opf_type": "dc", "branch_limit": "current"}, "branch_limit"),
+        ({}, {"opf_type": "hvdc"}, "opf_type"),
+        ({"b1": {"min_vm_pu": 1.06}}, {}, "min_vm_pu"),
+    ],
+)
+def test_what_cannot_be_optimised_is_refused_by_name(changes, settings, field):
+    with pytest.raises(ProblemError) as raised:
+        solve(two_buses(**changes), **settings)
+    assert field in {problem.field for problem in raised.value.problems}
+
+
+def test_a_solver_out_of_time_or_iterations_says_so():
+    with pytest.raises(NotConvergedError, match="within 1e-09 s"):
+        solve(two_buses(), max_time_s=1e-9)
+    with pytest.raises(NotConvergedError, match="within 2 iterations"):
+        solve(two_buses(), max_iteration=2)
+
+
+def test_four_threads_get_the_same_answers_as_one():
+    """MUMPS, beneath Ipopt, has global state: solutions take turns."""
+    cases = [two_buses(load={"p_mw": 4.0 + k / 4}) for k in range(12)]
+    alone = [solve(case)["objective"] for case in cases]
+    with ThreadPoolExecutor(4) as threads:
+        together = [answer["objective"] for answer in threads.map(solve, cases)]
+    assert together == approx(alone, rel=1e-9)
