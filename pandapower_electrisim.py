@@ -80,6 +80,8 @@ class Pandapower:
         return {"name": self.name, "version": pp.__version__}
 
     def refusals(self, network: Network, settings: Settings) -> list[Problem]:
+        if settings.model == "unbalanced":
+            return pandapower_unbalanced.refusals(network, settings)
         return refusals(network, settings)
 
     @contextmanager

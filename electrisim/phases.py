@@ -128,8 +128,8 @@ def branch_claims(answered: Phased, found: Found) -> Iterator[Claim]:
         yield Claim(
             rows, "mismatch", "power", _flat(flow.power_mva), _flat(told), alive, places=places
         )
-        if answered.has(kind, "p_a_l_mw"):
-            loss = answered.by_phase(kind, Port("", "p_l_mw", "q_l_mvar"))
+        if answered.has(kind, "pl_a_mw"):
+            loss = answered.by_phase(kind, Port("", "pl_mw", "ql_mvar"))
             places = tuple(f" as its loss{phase}" for phase in _IN_PHASE)
             asked = flow.power_mva.sum(axis=0)
             yield Claim(rows, "mismatch", "power", asked, loss, alive, places=places)

@@ -96,17 +96,18 @@ COLUMNS_3PH: Mapping[type[Element], tuple[str, ...]] = MappingProxyType({
     e.AsymmetricStaticGenerator: _PQ_3PH,
     e.Load: _PQ,
     e.AsymmetricLoad: _PQ_3PH,
+    **dict.fromkeys((e.ShuntReactor, e.Capacitor, e.Shunt, e.Ward, e.Motor), _PQ),
     e.Storage: _PQ,
     e.PVSystem: _PQ,
     e.Line: (
         *_interleaved("p_*_from_mw", "q_*_from_mvar"), *_interleaved("p_*_to_mw", "q_*_to_mvar"),
-        *_interleaved("p_*_l_mw", "q_*_l_mvar"), *_interleaved("i_*_from_ka", "i_*_to_ka"),
+        *_interleaved("pl_*_mw", "ql_*_mvar"), *_interleaved("i_*_from_ka", "i_*_to_ka"),
         *_phases("i_*_ka"), "i_n_from_ka", "i_n_to_ka", "i_n_ka",
         *_phases("loading_*_percent"), "loading_percent",
     ),
     e.Transformer: (
         *_interleaved("p_*_hv_mw", "q_*_hv_mvar"), *_interleaved("p_*_lv_mw", "q_*_lv_mvar"),
-        *_interleaved("p_*_l_mw", "q_*_l_mvar"), *_interleaved("i_*_hv_ka", "i_*_lv_ka"),
+        *_interleaved("pl_*_mw", "ql_*_mvar"), *_interleaved("i_*_hv_ka", "i_*_lv_ka"),
         *_phases("loading_*_percent"), "loading_percent",
     ),
 })  # fmt: skip
