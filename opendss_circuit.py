@@ -24,10 +24,6 @@ from electrisim.settings import Settings
 from electrisim.topology import Topology
 from electrisim.transformers import TwoPorts
 
-#: A load stays what it is at any voltage; OpenDSS turns it into an impedance outside 0.95…1.05 pu.
-CONSTANT = "vminpu=0 vmaxpu=1000"
-CONSTANT_LOAD = f"{CONSTANT} vlowpu=0"
-
 #: e^{j120°}
 A = np.exp(2j * np.pi / 3)
 
@@ -39,6 +35,8 @@ class Part(NamedTuple):
     names       of the elements, as in “line.l0”
     commands    that make them, one each
     ports       per terminal of the elements, the port of the kind that it answers for, or None
+    phases      per terminal, the phases of its conductors as in “2.3.1”; more are neutral
+    branch      of one-phase elements: which phase's (in a delta, which branch's) power they are
     """
 
     kind: type[Element] | None
@@ -46,6 +44,8 @@ class Part(NamedTuple):
     names: list[str]
     commands: list[str]
     ports: tuple[int | None, ...]
+    phases: tuple[str, ...]
+    branch: int | None = None
 
 
 class Some:
@@ -64,6 +64,10 @@ class Some:
 
     def __getitem__(self, field: str) -> Array:
         return np.asarray(self.rows.column(field)[self.index])
+
+    def some(self, chosen: Array) -> Some:
+        """Some of these."""
+        return Some(self.rows, self.index[chosen])
 
     def values(self, field: str) -> list[Any]:
         values = self.rows.values(field)
@@ -104,6 +108,7 @@ class Circuit:
         self.earth: list[tuple[Array, Array]] = []
         self.constant: list[tuple[Array, Array]] = []
         self._anchored: set[int] = set()
+        self._star_points: dict[int, int] = {}
 
     @property
     def vn_kv(self) -> Array:
@@ -156,22 +161,26 @@ class Circuit:
         rows: Array,
         ports: tuple[int | None, ...],
         properties: str,
-        *columns: Array | Sequence[str],
+        *columns: Array | Sequence[str] | Sequence[int],
+        phases: tuple[str, ...] = ("1.2.3", "1.2.3"),
+        branch: int | None = None,
     ) -> None:
         """Make elements of one class from a template and its columns.
 
         letter      how their names begin; “x{}o” puts the row in its place
         properties  with a “{}” for each column
+        phases, branch  as in `Part`
         """
         self._refuse_infinite(kind, rows, columns)
         names = [marked(letter).format(row) for row in rows.tolist()]
         template = f"new {class_}.{{}} {properties}"
         texts = (c.tolist() if isinstance(c, np.ndarray) else c for c in columns)
         commands = list(map(template.format, names, *texts))
-        self.parts.append(Part(kind, rows, [f"{class_}.{name}" for name in names], commands, ports))
+        full = [f"{class_}.{name}" for name in names]
+        self.parts.append(Part(kind, rows, full, commands, ports, phases, branch))
 
     def _refuse_infinite(
-        self, kind: type[Element] | None, rows: Array, columns: Sequence[Array | Sequence[str]]
+        self, kind: type[Element] | None, rows: Array, columns: Sequence[object]
     ) -> None:
         numbers = [c for c in columns if isinstance(c, np.ndarray) and c.dtype == float]
         if not numbers or kind is None:
@@ -188,6 +197,18 @@ class Circuit:
 
     def names(self, nodes: Array) -> list[str]:
         return [self.nodes[node] for node in nodes.tolist()]
+
+    def voltage_bases(self) -> list[str]:
+        """Commands that tell the engine the nominal voltages, of which its tolerance is a share.
+
+        Where it knows none it takes the present voltage, and waits for star points to be still.
+        """
+        used = np.concatenate(
+            [np.unique(self.node[self.topology.bus]), np.arange(len(self.node), len(self.nodes))]
+        )
+        kvs = self.vn_kv[used].tolist()
+        command = "setkvbase bus={} kvll={!r}"
+        return list(map(command.format, self.names(used), kvs))
 
     # -- building blocks ---------------------------------------------------------------------------
 
@@ -209,6 +230,31 @@ class Circuit:
                 "reactor", letter, kind, rows[some], (port, None),
                 "phases=3 bus1={}.1.2.3 r={!r} x={!r}", self.names(node[some]), z.real, z.imag,
             )  # fmt: skip
+
+    def between_phases(
+        self,
+        kind: type[Element],
+        letter: str,
+        rows: Array,
+        port: int | None,
+        node: Array,
+        y: Array,
+    ) -> None:
+        """Admittances [S] that the zero sequence does not see: in delta, of the same power."""
+        z = 3 / y
+        some = np.flatnonzero(~np.isinf(z))
+        if len(some):
+            z = z[some]
+            self.new(
+                "reactor", letter, kind, rows[some], (port,),
+                "phases=3 conn=delta bus1={}.1.2.3 r={!r} x={!r}",
+                self.names(node[some]), z.real, z.imag,
+            )  # fmt: skip
+
+    def star_point(self, node: int) -> int:
+        """A new number for the star point of a winding at a node, beside its phases."""
+        self._star_points[node] = self._star_points.get(node, 3) + 1
+        return self._star_points[node]
 
     def between(
         self,

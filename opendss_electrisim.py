@@ -17,10 +17,9 @@ from types import MappingProxyType
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.balance import drawn_mva
-from electrisim.elements import KINDS, Element
+from electrisim.elements import Element
 from electrisim.engine import Support
-from electrisim.network import Array, Network, fault
+from electrisim.network import Array, Network, Rows, fault
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
 from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
@@ -28,15 +27,17 @@ from electrisim.topology import Topology
 from opendss_bindings import Bindings
 from opendss_circuit import Circuit
 from opendss_elements import translate
-from opendss_results import Balanced, Flows, NodeVoltages, positive_sequence
+from opendss_results import Balanced, Flows, NodeVoltages, Unbalanced, positive_sequence
 from opendss_session import EngineError, Session
 from opendss_sources import Sources
+from opendss_transformers import refused_in_phases
 
 #: Largest bus mismatch where the settings say none [MVA], and iterations per solve.
 TOLERANCE_MVA, ITERATIONS = 1e-6, 500
-#: Change of a voltage at which the engine stops [pu]: first, and by how much it is tightened while
-#: the mismatches that it leaves are too large.
-ENGINE_TOLERANCE, TIGHTER, TIGHTENINGS = 1e-10, 1e-2, 2
+#: Change of a voltage at which the engine stops [pu]: first; by how much it is tightened while the
+#: mismatches that it leaves are too large; and where it does not get there, since a node that
+#: hardly anything holds to earth is never still.
+ENGINE_TOLERANCE, TIGHTER, TIGHTENINGS, RESTLESS = 1e-10, 1e-2, 2, 1e-6
 
 
 class OpenDSS:
@@ -95,18 +96,18 @@ class OpenDSSModel:
         for _ in range(1 + TIGHTENINGS):
             self.run([f"set tolerance={engine_tolerance!r}"])
             self.sources.settle(self, tolerance)
-            tables = self._tables()
-            if _largest_mismatch(self.circuit, tables) <= tolerance:
+            flows = Flows(self.circuit, self.sources, self._session)
+            if (mismatch := self._mismatch(flows)) <= tolerance:
                 return Solution(
-                    tables=tables,
+                    tables=self._tables(flows),
                     iterations=self._iterations,
                     solver=f"{self.settings.algorithm or 'normal'} (OpenDSS)",
                     warnings=_idle_settings(self.settings),
                 )
             engine_tolerance *= TIGHTER
         raise NotConvergedError(
-            f"OpenDSS leaves a mismatch of {_largest_mismatch(self.circuit, tables):.3g} MVA, more "
-            f"than the tolerance of {tolerance:g} MVA."
+            f"OpenDSS leaves a mismatch of {mismatch:.3g} MVA, more than the tolerance of "
+            f"{tolerance:g} MVA."
         )
 
     def _refusal(self, error: EngineError) -> ProblemError:
@@ -124,14 +125,20 @@ class OpenDSSModel:
     def solve(self) -> bool:
         solved = self._session.solve()
         self._iterations += solved.iterations
+        if not solved.converged:
+            self.run([f"set tolerance={RESTLESS!r}"])
+            solved = self._session.solve()
+            self._iterations += solved.iterations
         if self._voltages is None:
             self._voltages = NodeVoltages(self.circuit, self._session)
         return solved.converged and bool(np.isfinite(self._session.voltages()).all())
 
     def voltages(self) -> Array:
+        return np.asarray(np.sqrt(3) * positive_sequence(self._phases_kv()))
+
+    def _phases_kv(self) -> Array:
         assert self._voltages is not None  # solve() came first
-        phases = self._voltages.phases_kv()
-        return np.asarray(np.sqrt(3) * positive_sequence(phases))
+        return self._voltages.phases_kv()
 
     def delivered(self, elements: Sequence[str]) -> Array:
         powers = self._session.powers(elements)
@@ -159,6 +166,8 @@ class OpenDSSModel:
             f"set algorithm={settings.algorithm or 'normal'}",
             f"set maxiterations={settings.max_iteration or ITERATIONS}",
             f"set controlmode={settings.control_mode}",
+            "makebuslist",
+            *self.circuit.voltage_bases(),
         ]
 
     def _start(self) -> None:
@@ -171,9 +180,15 @@ class OpenDSSModel:
         if self.settings.load_model == "powerflow":
             self.run(["set loadmodel=powerflow"])
 
-    def _tables(self) -> Tables:
-        flows = Flows(self.circuit, self.sources, self._session)
-        return Balanced(self.circuit, self.voltages(), flows).tables()
+    def _mismatch(self, flows: Flows) -> float:
+        """The largest sum of powers at a node, of one phase where they differ [MVA]."""
+        left = flows.left if self.circuit.unbalanced else flows.left.sum(axis=1)
+        return float(np.abs(left).max(initial=0))
+
+    def _tables(self, flows: Flows) -> Tables:
+        if not self.circuit.unbalanced:
+            return Balanced(self.circuit, self.voltages(), flows).tables()
+        return Unbalanced(self.circuit, self._phases_kv(), flows).tables()
 
     def script(self) -> str:
         """A text that OpenDSS runs on its own; it ends in the state that was found."""
@@ -227,15 +242,6 @@ def _told(label: str, id_: str) -> str:
     return f"{label} ({shorten(id_)})"
 
 
-def _largest_mismatch(circuit: Circuit, tables: Tables) -> float:
-    """The largest sum of powers at a supplied node [MVA]."""
-    drawn, _ = drawn_mva(circuit.network, circuit.topology, tables, circuit.network.kinds)
-    supplied = circuit.topology.bus
-    at_node = np.zeros(len(drawn), dtype=complex)
-    np.add.at(at_node, circuit.node[supplied], drawn[supplied])
-    return float(np.abs(at_node).max(initial=0))
-
-
 # -- what is taken and what is not -----------------------------------------------------------------
 
 
@@ -247,6 +253,7 @@ def _refused_settings(settings: Settings) -> list[Problem]:
         "distributed_slack": settings.distributed_slack,
         "mode": settings.linear,
         "solution_mode": settings.solution_mode != "snapshot",
+        "enforce_q_lims": settings.enforce_q_lims and settings.model == "unbalanced",
     }
     return [
         Problem(
@@ -266,6 +273,7 @@ _WHY = {
     "distributed_slack": "what holds an angle balances its island; pandapower can share it",
     "mode": "it has no linearised power flow; pandapower has",
     "solution_mode": "a power flow is one state (snapshot)",
+    "enforce_q_lims": "in three unequal phases a generator holds its voltage whatever it takes",
 }
 
 
@@ -278,22 +286,25 @@ def _idle_settings(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _refused_elements(network: Network, settings: Settings) -> list[Problem]:
-    problems = []
+_SHORT_CIRCUIT = ("s_sc_max_mva", "rx_max", "r0x0_max", "x0x_max")
+_ZERO_SEQUENCE = ("r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km")
+
+
+def _refused_elements(network: Network, settings: Settings) -> Iterator[Problem]:
     if settings.source_impedance:
-        rows = network.rows(e.ExternalGrid)
-        problems += [
-            fault(
-                rows,
-                int(row),
-                field,
-                "missing-parameter",
-                f"needs {field} for its impedance (setting source_impedance)",
-            )  # fmt: skip
-            for field in ("s_sc_max_mva", "rx_max", "r0x0_max", "x0x_max")
-            for row in np.flatnonzero(rows.column("in_service") & np.isnan(rows.column(field)))
-        ]
-    return problems
+        why = "for its impedance (setting source_impedance)"
+        yield from _missing(network.rows(e.ExternalGrid), _SHORT_CIRCUIT, why)
+    if settings.model == "unbalanced":
+        yield from _missing(network.rows(e.Line), _ZERO_SEQUENCE, "in three unequal phases")
+        yield from refused_in_phases(network, settings)
+
+
+def _missing(rows: Rows, names: Sequence[str], why: str) -> Iterator[Problem]:
+    """Fields that elements in service need and lack."""
+    for name in names if len(rows) else ():
+        for row in np.flatnonzero(rows.column("in_service") & np.isnan(rows.column(name))):
+            text = f"needs {name} {why}"
+            yield fault(rows, int(row), name, "missing-parameter", text)
 
 
 def _unsupported(note: str) -> Support:
@@ -346,6 +357,25 @@ SUPPORT: Mapping[type[Element], Support] = MappingProxyType(
     }
 )
 
+_BALANCED_ONLY = _unsupported("only the positive sequence of its equivalent circuit is known")
+
 SUPPORT_3PH: Mapping[type[Element], Support] = MappingProxyType(
-    dict.fromkeys(KINDS, _unsupported("not yet modelled in three phases"))
+    {
+        **SUPPORT,
+        e.Generator: Support(
+            "translated", "Vsource that holds the positive sequence and leaves the others alone."
+        ),
+        e.AsymmetricStaticGenerator: Support("translated", "A Generator per phase or branch."),
+        e.Load: Support("translated", "Load in wye or delta, model 1 or 8 (ZIPV)."),
+        e.AsymmetricLoad: Support("translated", "A Load per phase or branch."),
+        e.Line: Support("translated", "Line with its zero sequence; leakage as Reactors."),
+        e.Transformer: Support(
+            "translated",
+            "Transformer of its vector group (Y, YN, D), star points and core included.",
+        ),
+        e.ThreeWindingTransformer: _BALANCED_ONLY,
+        e.Impedance: _BALANCED_ONLY,
+        e.ExtendedWard: _BALANCED_ONLY,
+        e.DCLine: _BALANCED_ONLY,
+    }
 )

@@ -24,6 +24,7 @@ from opendss_transformers import (
 # OpenDSS turns loads and generators into impedances outside 0.95…1.05 pu (0.9…1.1); we never do.
 ALWAYS = "vminpu=0 vmaxpu=1000"
 WYE = "phases=3 conn=wye bus1={}.1.2.3.0 kv={!r}"
+DELTA = "phases=3 conn=delta bus1={}.1.2.3 kv={!r}"
 
 
 def translate(network: Network, topology: Topology, settings: Settings) -> Circuit:
@@ -63,9 +64,12 @@ def _lines(circuit: Circuit, some: Some) -> None:
         "length=1 units=none",
         circuit.names(ends[:, 0]), circuit.names(ends[:, 1]), *series, *shunt,
     )  # fmt: skip
-    leakage = 0.5e-6 * some["g_us_per_km"] * length * parallel
+    g = 0.5e-6 * some["g_us_per_km"] * length * parallel
+    # What leaks in the zero sequence leaks to earth; the rest of the positive one between phases.
+    g0 = 0.5e-6 * some.given("g0_us_per_km", 0.0) * length * parallel if circuit.unbalanced else g
     for port, mark in enumerate("ft"):
-        circuit.to_earth(e.Line, f"l{{}}{mark}", some.index, port, ends[:, port], leakage)
+        circuit.to_earth(e.Line, f"l{{}}{mark}", some.index, port, ends[:, port], g0)
+        circuit.between_phases(e.Line, f"l{{}}{mark}d", some.index, port, ends[:, port], g - g0)
 
 
 def _impedances(circuit: Circuit, some: Some) -> None:
@@ -111,7 +115,13 @@ def two_ports(circuit: Circuit) -> Iterator[tuple[Array, TwoPorts]]:
 
 
 def _fixed(
-    circuit: Circuit, some: Some, letter: str, class_: str, p_mw: Array, q_mvar: Array
+    circuit: Circuit,
+    some: Some,
+    letter: str,
+    class_: str,
+    p_mw: Array,
+    q_mvar: Array,
+    connection: str = WYE,
 ) -> None:
     """Constant power, as a load that consumes it or a generator that delivers it."""
     node = circuit.at(some)
@@ -120,34 +130,48 @@ def _fixed(
     circuit.constant.append((node, (1 if consumes else -1) * (p_mw + 1j * q_mvar)))
     circuit.new(
         class_, letter, some.rows.kind, some.index, (0,),
-        f"{WYE} kw={{!r}} kvar={{!r}} model=1 {more}",
+        f"{connection} kw={{!r}} kvar={{!r}} model=1 {more}",
         circuit.names(node), circuit.vn_kv[node], 1e3 * p_mw, 1e3 * q_mvar,
     )  # fmt: skip
 
 
 def _loads(circuit: Circuit, some: Some) -> None:
-    node = circuit.at(some)
-    circuit.connect(some, node[:, None])
-    scaling = some["scaling"]
-    p, q = some["p_mw"] * scaling, some["q_mvar"] * scaling
+    circuit.connect(some, circuit.at(some)[:, None])
     shares = np.stack([some[f"const_{what}_{of}_percent"] / 100 for of in "pq" for what in "zi"])
     depends = shares.any(axis=0) & circuit.settings.voltage_depend_loads
-    fixed, zip_ = np.flatnonzero(~depends), np.flatnonzero(depends)
-    if len(fixed):
-        _fixed(circuit, Some(some.rows, some.index[fixed]), "d", "load", p[fixed], q[fixed])
-    if len(zip_):
-        z_p, i_p, z_q, i_q = shares[:, zip_]
-        as_impedance = p[zip_] * (z_p + i_p / 2) + 1j * q[zip_] * (z_q + i_q / 2)
-        y = np.conj(as_impedance) / circuit.vn_kv[node[zip_]] ** 2
-        circuit.earth.append((node[zip_], y))
-        circuit.constant.append((node[zip_], p[zip_] + 1j * q[zip_] - as_impedance))
-        circuit.new(
-            "load", "d", e.Load, some.index[zip_], (0,),
-            f"{WYE} kw={{!r}} kvar={{!r}} model=8 {ALWAYS} vlowpu=0 "
-            "zipv=({!r},{!r},{!r},{!r},{!r},{!r},0)",
-            circuit.names(node[zip_]), circuit.vn_kv[node[zip_]], 1e3 * p[zip_], 1e3 * q[zip_],
-            z_p, i_p, 1 - z_p - i_p, z_q, i_q, 1 - z_q - i_q,
-        )  # fmt: skip
+    types = some.values("type") if circuit.unbalanced else [None] * len(some)
+    is_delta = np.array([type_ == "delta" for type_ in types])
+    for delta in (False, True):
+        is_delta = circuit.unbalanced & np.array(
+            [type_ == "delta" for type_ in some.values("type")]
+        )
+        connection = DELTA if delta else WYE
+        fixed = np.flatnonzero(~depends & (is_delta == delta))
+        if len(fixed):
+            these = some.some(fixed)
+            p, q = (these[name] * these["scaling"] for name in ("p_mw", "q_mvar"))
+            _fixed(circuit, these, "d", "load", p, q, connection)
+        varying = np.flatnonzero(depends & (is_delta == delta))
+        if len(varying):
+            _zip_loads(circuit, some.some(varying), shares[:, varying], connection)
+
+
+def _zip_loads(circuit: Circuit, some: Some, shares: Array, connection: str) -> None:
+    """Loads with shares z_p, i_p, z_q, i_q that go with the voltage squared, or with it."""
+    node = circuit.at(some)
+    kv = circuit.vn_kv[node]
+    p, q = some["p_mw"] * some["scaling"], some["q_mvar"] * some["scaling"]
+    z_p, i_p, z_q, i_q = shares
+    as_impedance = p * (z_p + i_p / 2) + 1j * q * (z_q + i_q / 2)
+    circuit.earth.append((node, np.conj(as_impedance) / kv**2))
+    circuit.constant.append((node, p + 1j * q - as_impedance))
+    circuit.new(
+        "load", "d", e.Load, some.index, (0,),
+        f"{connection} kw={{!r}} kvar={{!r}} model=8 {ALWAYS} vlowpu=0 "
+        "zipv=({!r},{!r},{!r},{!r},{!r},{!r},0)",
+        circuit.names(node), kv, 1e3 * p, 1e3 * q,
+        z_p, i_p, 1 - z_p - i_p, z_q, i_q, 1 - z_q - i_q,
+    )  # fmt: skip
 
 
 def _static_generators(circuit: Circuit, some: Some) -> None:
@@ -167,14 +191,47 @@ def _motors(circuit: Circuit, some: Some) -> None:
 
 
 def _phase_by_phase(circuit: Circuit, some: Some) -> None:
-    """A balanced study takes the sum of the phases."""
+    """Power of each phase, or in a delta of each branch; a balanced study takes the sum."""
     circuit.connect(some, circuit.at(some)[:, None])
-    p, q = (
-        sum(some[f"{quantity}_{phase}_{unit}"] for phase in "abc") * some["scaling"]
-        for quantity, unit in (("p", "mw"), ("q", "mvar"))
-    )
     consumes = some.rows.kind is e.AsymmetricLoad
-    _fixed(circuit, some, "a" if consumes else "y", "load" if consumes else "generator", p, q)
+    letter, class_ = ("a", "load") if consumes else ("y", "generator")
+    powers = [
+        (some[f"p_{phase}_mw"] + 1j * some[f"q_{phase}_mvar"]) * some["scaling"] for phase in "abc"
+    ]
+    if not circuit.unbalanced:
+        total = np.sum(powers, axis=0)
+        _fixed(circuit, some, letter, class_, total.real, total.imag)
+        return
+    is_delta = np.array([type_ == "delta" for type_ in some.values("type")])
+    for branch, power in enumerate(powers):
+        for delta in (False, True):
+            chosen = np.flatnonzero(is_delta == delta)
+            if len(chosen):
+                _one_phase(circuit, some.some(chosen), letter, class_, branch, delta, power[chosen])
+
+
+def _one_phase(
+    circuit: Circuit,
+    some: Some,
+    letter: str,
+    class_: str,
+    branch: int,
+    delta: bool,
+    power_mva: Array,
+) -> None:
+    """Constant power between a phase and earth, or between it and the next phase."""
+    node = circuit.at(some)
+    consumes = class_ == "load"
+    circuit.constant.append((node, (1 if consumes else -1) * power_mva))
+    at = f"{branch + 1}.{(branch + 1) % 3 + 1}" if delta else f"{branch + 1}"
+    more = f"{ALWAYS} vlowpu=0" if consumes else ALWAYS
+    circuit.new(
+        class_, f"{letter}{{}}{'abc'[branch]}", some.rows.kind, some.index, (0,),
+        f"phases=1 conn={'delta' if delta else 'wye'} bus1={{}}.{at}{'' if delta else '.0'} "
+        f"kv={{!r}} kw={{!r}} kvar={{!r}} model=1 {more}",
+        circuit.names(node), circuit.vn_kv[node] / (1 if delta else np.sqrt(3)),
+        1e3 * power_mva.real, 1e3 * power_mva.imag, phases=(at,), branch=branch,
+    )  # fmt: skip
 
 
 def _storages(circuit: Circuit, some: Some) -> None:

@@ -8,11 +8,10 @@ from types import MappingProxyType
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.balance import drawn_mva
 from electrisim.elements import Element
 from electrisim.network import Array, Rows
-from electrisim.results import COLUMNS
-from opendss_circuit import A, Circuit
+from electrisim.results import COLUMNS, COLUMNS_3PH
+from opendss_circuit import A, Circuit, Part
 from opendss_session import Session
 from opendss_sources import Sources
 
@@ -46,61 +45,90 @@ def positive_sequence(phases: Array) -> Array:
 
 
 class Flows:
-    """What flows into the ports of a circuit's elements.
+    """What flows into a circuit's elements, phase by phase.
 
-    mva  kind → shape (n, ports); NaN without supply
+    mva    kind → shape (n, ports, 3); NaN without supply
+    drawn  what elements with one port draw at each bus, shape (n_bus, 3)
+    left   what all elements draw at each node, which ought to be nothing, shape (nodes, 3)
     """
 
     def __init__(self, circuit: Circuit, sources: Sources, session: Session) -> None:
         parts = [part for part in circuit.parts if part.kind is not None]
         held = sources.elements()
-        names = [name for part in parts for name in part.names]
-        powers = session.powers([*names, *held])
+        powers = session.powers([*(name for part in parts for name in part.names), *held])
+        self._circuit = circuit
+        self.left = np.zeros((len(circuit.nodes), 3), dtype=complex)
+        self.drawn = np.zeros((len(circuit.network.rows(e.Bus)), 3), dtype=complex)
         self.mva: dict[type[Element], Array] = {}
         for kind in circuit.network.kinds:
             alive = circuit.topology.alive(kind)
-            flow = np.full((len(alive), len(kind.ports)), np.nan, dtype=complex)
+            flow = np.full((len(alive), len(kind.ports), 3), np.nan, dtype=complex)
             flow[alive] = 0
             self.mva[kind] = flow
         start = 0
         for part in parts:
             end = start + len(part.names)
-            self._add(part.kind, part.rows, part.ports, np.array(powers[start:end]) / 1e3)
+            self._add(part, np.array(powers[start:end]) / 1e3)
             start = end
-        own = np.array([-power[:3].sum() for power in powers[start:]]) / 1e3
-        for claim, share in sources.shared(own):
+        own = np.array([-power[:3] for power in powers[start:]]) / 1e3
+        for claim, share in sources.shared(own[: len(sources.node)]):
             # Inside an extended ward a source holds the voltage; what counts is what enters it.
             if claim.kind is not e.ExtendedWard:
-                self.mva[claim.kind][claim.row, claim.port] -= share
+                self._take(claim.kind, claim.row, claim.port, -share)
         if sources.grids:
-            self.mva[e.ExternalGrid][sources.grids.row, 0] -= own[len(sources.node) :]
+            self._take(e.ExternalGrid, sources.grids.row, 0, -own[len(sources.node) :])
 
-    def _add(
-        self,
-        kind: type[Element] | None,
-        rows: Array,
-        ports: tuple[int | None, ...],
-        conductors: Array,
-    ) -> None:
-        if kind is None:
+    def _add(self, part: Part, conductors: Array) -> None:
+        """Powers of the conductors of the elements of a part, shape (n, conductors)."""
+        if part.kind is None:
             return
-        terminals = conductors.reshape(len(rows), len(ports), -1).sum(axis=2)
-        for terminal, port in enumerate(ports):
-            if port is not None:
-                self.mva[kind][rows, port] += terminals[:, terminal]
+        terminals = conductors.reshape(len(part.rows), len(part.ports), -1)
+        for terminal, port in enumerate(part.ports):
+            if port is None:
+                continue
+            phases = [int(number) - 1 for number in part.phases[terminal].split(".")]
+            power = np.zeros((len(part.rows), 3), dtype=complex)
+            power[:, phases] = terminals[:, terminal, : len(phases)]
+            own = None
+            if part.branch is not None:
+                own = np.zeros_like(power)
+                own[:, part.branch] = power.sum(axis=1)
+            self._take(part.kind, part.rows, port, power, own)
+
+    def _take(
+        self,
+        kind: type[Element],
+        rows: Array,
+        port: int,
+        power: Array,
+        own: Array | None = None,
+    ) -> None:
+        """Count power to its elements and to the phases of their buses.
+
+        own  what the elements report instead: a delta its branches, not its conductors
+        """
+        self.mva[kind][rows, port] += power if own is None else own
+        if kind in self._circuit.ports:
+            node = self._circuit.ports[kind][rows, port]
+        else:
+            node = self._circuit.node[self._buses(kind, port)[rows]]
+        np.add.at(self.left, node, power)
+        if len(kind.ports) == 1:
+            np.add.at(self.drawn, self._buses(kind, port)[rows], power)
+
+    def _buses(self, kind: type[Element], port: int) -> Array:
+        return self._circuit.network.rows(kind).at[kind.ports[port].bus]
 
 
 class Balanced:
-    """Result columns of a balanced study: all three phases together, the positive sequence.
-
-    Bus powers are left out; they are the sum over what stands at the bus.
-    """
+    """Result columns of a balanced study: all three phases together, the positive sequence."""
 
     def __init__(self, circuit: Circuit, voltage_kv: Array, flows: Flows) -> None:
         self.circuit = circuit
         self.network = circuit.network
         self.settings = circuit.settings
-        self.flows = flows.mva
+        self.flows = {kind: flow.sum(axis=2) for kind, flow in flows.mva.items()}
+        self.drawn = flows.drawn.sum(axis=1)
         self.voltage_kv = np.append(voltage_kv, np.nan)
         self.vn_kv = circuit.vn_kv
 
@@ -114,14 +142,12 @@ class Balanced:
                 columns = self._powers(kind)
                 columns.update(_MORE[kind](self, rows, columns) if kind in _MORE else {})
                 tables[kind] = {name: columns[name] for name in COLUMNS[kind]}
-        one_port = [kind for kind in tables if len(kind.ports) == 1]
-        drawn, _ = drawn_mva(self.network, self.circuit.topology, tables, one_port)
-        tables[e.Bus].update(p_mw=drawn.real, q_mvar=drawn.imag)
         return tables
 
     def _buses(self) -> Columns:
         supplied = self.circuit.topology.bus
-        return self._voltage("", np.where(supplied, self.circuit.node, -1))
+        voltage = self._voltage("", np.where(supplied, self.circuit.node, -1))
+        return {**voltage, "p_mw": self.drawn.real, "q_mvar": self.drawn.imag}
 
     def _powers(self, kind: type[Element]) -> Columns:
         columns: Columns = {}
@@ -222,3 +248,103 @@ _MORE: Mapping[type[Element], Callable[[Balanced, Rows, Columns], Columns]] = Ma
         e.DCLine: Balanced.branch,
     }
 )
+
+
+class Unbalanced:
+    """Result columns of a study with three unequal phases."""
+
+    def __init__(self, circuit: Circuit, phases_kv: Array, flows: Flows) -> None:
+        self.circuit = circuit
+        self.network = circuit.network
+        self.settings = circuit.settings
+        self.flows = flows
+        self.phases_kv = np.vstack([phases_kv, np.full((1, 3), np.nan)])
+        self.vn_kv = np.append(circuit.vn_kv, np.nan)
+
+    def tables(self) -> dict[type[Element], Columns]:
+        return {
+            kind: {name: columns[name] for name in COLUMNS_3PH.get(kind, ())}
+            for kind in self.network.kinds
+            for columns in [self._columns(kind)]
+        }
+
+    def _columns(self, kind: type[Element]) -> Columns:
+        if kind is e.Bus:
+            return self._buses()
+        if kind is e.Switch:
+            return {}
+        rows, columns = self.network.rows(kind), {}
+        for number, port in enumerate(kind.ports):
+            power = port.sign * self.flows.mva[kind][:, number]
+            columns.update(_by_phase(port.p, power.real))
+            columns.update(_by_phase(port.q or "", power.imag))
+            columns[port.p] = power.sum(axis=1).real
+            columns[port.q or ""] = power.sum(axis=1).imag
+        if len(kind.ports) == 2:
+            columns.update(self._branch(rows))
+        elif kind is e.Generator:
+            columns.update(
+                self._voltages(self.circuit.node[rows.at["bus"]], self.circuit.topology.alive(kind))
+            )
+        return columns
+
+    def _voltages(self, node: Array, alive: Array) -> Columns:
+        volts = self.phases_kv[np.where(alive, node, -1)]
+        volts = volts * np.sqrt(3) / self.vn_kv[node][:, None]
+        return {
+            **_by_phase("vm_pu", np.abs(volts)),
+            **_by_phase("va_degree", np.rad2deg(np.angle(volts))),
+        }
+
+    def _buses(self) -> Columns:
+        node, supplied = self.circuit.node, self.circuit.topology.bus
+        volts = self.phases_kv[np.where(supplied, node, -1)] * np.sqrt(3)
+        positive, negative = positive_sequence(volts), positive_sequence(volts[:, [0, 2, 1]])
+        return {
+            **self._voltages(node, supplied),
+            "vm_pu": np.abs(positive) / self.vn_kv[node],
+            "va_degree": np.rad2deg(np.angle(positive)),
+            **_by_phase("p_mw", self.flows.drawn.real),
+            **_by_phase("q_mvar", self.flows.drawn.imag),
+            "unbalance_percent": 100 * np.abs(negative / positive),
+        }
+
+    def _branch(self, rows: Rows) -> Columns:
+        """Losses, currents and loading, phase by phase."""
+        flow, nodes = self.flows.mva[rows.kind], self.circuit.ports[rows.kind]
+        volts = self.phases_kv[nodes]
+        ka = np.conj(flow / volts)
+        loss = flow.sum(axis=1)
+        columns = {**_by_phase("pl_mw", loss.real), **_by_phase("ql_mvar", loss.imag)}
+        for number, port in enumerate(rows.kind.ports):
+            side = port.p.removeprefix("p_").removesuffix("_mw")
+            columns.update(_by_phase(f"i_{side}_ka", np.abs(ka[:, number])))
+        if rows.kind is e.Line:
+            highest = np.abs(ka).max(axis=1)
+            neutral = np.abs(ka.sum(axis=2))
+            rated = rows.column("max_i_ka") * rows.column("df") * rows.column("parallel")
+            loading = 100 * highest / rated[:, None]
+            columns.update(_by_phase("i_ka", highest))
+            columns.update(
+                i_n_from_ka=neutral[:, 0], i_n_to_ka=neutral[:, 1], i_n_ka=neutral.max(axis=1)
+            )
+        else:
+            loading = self._transformer_loading(rows, ka, flow)
+        columns.update(_by_phase("loading_percent", loading))
+        columns["loading_percent"] = loading.max(axis=1)
+        return columns
+
+    def _transformer_loading(self, rows: Rows, ka: Array, flow: Array) -> Array:
+        """The higher of both windings' loadings in each phase, by current or by power [%]."""
+        if self.settings.trafo_loading == "power":
+            apparent = 3 * np.abs(flow)
+        else:
+            rated = np.stack([rows.column("vn_hv_kv"), rows.column("vn_lv_kv")], axis=1)
+            apparent = np.sqrt(3) * np.abs(ka) * rated[:, :, None]
+        units = rows.column("sn_mva") * rows.column("parallel") * rows.column("df")
+        return np.asarray(100 * apparent.max(axis=1) / units[:, None])
+
+
+def _by_phase(name: str, values: Array) -> Columns:
+    """p_from_mw → p_a_from_mw, p_b_from_mw, p_c_from_mw."""
+    return {name.replace("_", f"_{a}_", 1): values[:, k] for k, a in enumerate("abc")}

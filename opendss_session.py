@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # What our translation writes, and no more: no quotes, comments, variables, paths or line breaks,
 # and no verb that touches a file, a shell or another circuit.
 _COMMAND = re.compile(
-    r"(?:new|edit|set|open|close|enable|disable|calcvoltagebases|solve)"
+    r"(?:new|edit|set|open|close|enable|disable|makebuslist|setkvbase|solve)"
     r"(?: [a-z0-9 ._=+\-,()\[\]|%]*)?",
     re.IGNORECASE,
 )

@@ -10,6 +10,7 @@ network at the state that the engine found.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -25,8 +26,13 @@ from opendss_circuit import Circuit, Some
 from opendss_elements import ALWAYS, WYE, two_ports
 
 #: Reactance behind a held voltage [pu of 100 MVA]. Small, yet so far above the rounding of doubles
-#: that the engine's own figure of the power through it is good to 1e-8 MVA.
-STIFFNESS = 1e-5
+#: that the engine's own figure of the power through it is good to 1e-8 MVA. Its drop is made up for
+#: in the positive sequence only: where there are others, it is smaller.
+STIFFNESS, STIFFNESS_IN_PHASES = 1e-5, 1e-6
+#: A generator leaves the negative and the zero sequence alone: its reactance there is so many times
+#: that of the positive one, which is no longer small, for the engine's sequences are rounded to
+#: seven digits.
+MACHINE, OPEN = 1e-3, 1e7
 #: Reactive power that a generator without limits can give [Mvar]: pandapower's figure, which
 #: decides how generators at one node share.
 UNLIMITED_MVAR = 1e9
@@ -174,11 +180,12 @@ class Sources:
         asked = [claim.node for claim in self.claims]
         all_nodes = np.concatenate(asked) if asked else np.zeros(0, dtype=np.int64)
         self.node, at = np.unique(all_nodes, return_inverse=True)
-        self.at = np.split(at, np.cumsum([len(nodes) for nodes in asked])[:-1])
+        starts = np.cumsum([0, *map(len, asked)]).tolist()
+        self.at = [at[a:b] for a, b in itertools.pairwise(starts)]
         held = len(self.node)
         self.kv = circuit.vn_kv[self.node]
         vm_pu, angle = np.ones(held), np.zeros(held)
-        self.is_fixed = np.zeros(held, dtype=bool)
+        self.is_fixed, self.has_grid = np.zeros((2, held), dtype=bool)
         self.p_mw, self.q_min, self.q_max = np.zeros((3, held))
         # External grids come first and are taken last: their angle counts beside a slack generator.
         for claim, node in zip(reversed(self.claims), reversed(self.at), strict=True):
@@ -186,6 +193,7 @@ class Sources:
             vm_pu[node] = claim.vm_pu
             angle[node[fixes]] = claim.va_degree[fixes]
             self.is_fixed[node[fixes]] = True
+            self.has_grid[node] |= claim.kind is e.ExternalGrid
             np.add.at(self.p_mw, node, claim.p_mw)
             np.add.at(self.q_min, node, claim.q_min)
             np.add.at(self.q_max, node, claim.q_max)
@@ -246,10 +254,9 @@ class Sources:
         for k, name in enumerate(self.names):
             if self.limited[k]:
                 continue
-            x = STIFFNESS * kvs[k] ** 2 / 100
             text = (
                 f"phases=3 bus1={nodes[k]}.1.2.3 basekv={kvs[k]!r} pu={float(pu[k])!r} "
-                f"angle={float(degree[k])!r} r1=0 x1={x!r} r0=0 x0={x!r}"
+                f"angle={float(degree[k])!r} {self._reactances(k)}"
             )
             found.append((name, text))
         if self.grids:
@@ -264,6 +271,16 @@ class Sources:
             )
             found += zip(self._grid_names, map(text.format, *columns), strict=True)
         return sorted(found, key=lambda definition: definition[0] != "source")
+
+    def _reactances(self, k: int) -> str:
+        base = float(self.kv[k] ** 2 / 100)
+        if not self.circuit.unbalanced:
+            return f"r1=0 x1={STIFFNESS * base!r} r0=0 x0={STIFFNESS * base!r}"
+        if self.has_grid[k]:
+            x = STIFFNESS_IN_PHASES * base
+            return f"r1=0 x1={x!r} r0=0 x0={x!r}"
+        x, other = MACHINE * base, OPEN * MACHINE * base
+        return f"z1=(0,{x!r}) z2=(0,{other!r}) z0=(0,{other!r})"
 
     def _generator(self, k: int) -> str:
         """The generator in place of a voltage source that is at a reactive limit."""
@@ -401,23 +418,34 @@ class Sources:
         return held + _full(self._grid_names)
 
     def shared(self, delivered: Array) -> Iterator[tuple[Claim, Array]]:
-        """What each claim's elements deliver of what their nodes do [MVA], as pandapower shares it.
+        """What each claim's elements deliver of what their nodes do, phase by phase [MVA].
 
-        Active power as asked for; what remains at a node with a held angle goes by weight to those
-        that hold it. Reactive power in proportion to the reactive ranges, equally where there are
-        none; at nodes with a held angle those at their limits stay there.
+        As pandapower shares it: active power as asked for; what remains at a node with a held angle
+        goes by weight to those that hold it. Reactive power in proportion to the reactive ranges,
+        equally where there are none; at nodes with a held angle those at their limits stay there.
+        What differs between the phases is the external grids', or everyone's where there is none.
 
-        delivered  by the nodes
+        delivered  by the nodes, shape (held, 3)
         """
-        at = np.concatenate(self.at) if self.at else np.zeros(0, dtype=np.int64)
+        if not self.claims:
+            return
+        at = np.concatenate(self.at)
         p_asked, q_min, q_max, weight, angle = (
-            np.concatenate([getattr(claim, name) for claim in self.claims] or [np.zeros(0)])
+            np.concatenate([getattr(claim, name) for claim in self.claims])
             for name in ("p_mw", "q_min", "q_max", "weight", "va_degree")
         )
-        p = _share_active(at, delivered.real, p_asked, ~np.isnan(angle), self.is_fixed, weight)
-        q = self._share_reactive(at, delivered.imag, q_min, q_max, ~np.isnan(angle))
-        ends = np.cumsum([len(nodes) for nodes in self.at])[:-1]
-        yield from zip(self.claims, np.split(p + 1j * q, ends), strict=True)
+        total = delivered.sum(axis=1)
+        p = _share_active(at, total.real, p_asked, ~np.isnan(angle), self.is_fixed, weight)
+        q = self._share_reactive(at, total.imag, q_min, q_max, ~np.isnan(angle))
+        is_grid = np.concatenate(
+            [np.full(len(claim.row), claim.kind is e.ExternalGrid) for claim in self.claims]
+        )
+        takes = np.where(self.has_grid[at], is_grid, True)
+        part = takes / np.bincount(at, takes, len(total))[at]
+        unlike = delivered - total[:, None] / 3
+        phases = (p + 1j * q)[:, None] / 3 + part[:, None] * unlike[at]
+        ends = np.cumsum([len(claim.row) for claim in self.claims])[:-1]
+        yield from zip(self.claims, np.split(phases, ends), strict=True)
 
     def _share_reactive(
         self, at: Array, total: Array, q_min: Array, q_max: Array, balances: Array
