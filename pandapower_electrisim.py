@@ -21,7 +21,6 @@ import numpy as np
 import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
 
-import pandapower_loads
 import pandapower_opf
 import pandapower_sweep
 import pandapower_unbalanced
@@ -30,13 +29,14 @@ from electrisim.change import Changes
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.engine import Model, Support
 from electrisim.network import Array, Network
-from electrisim.problems import Problem
+from electrisim.problems import NotConvergedError, Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
 from electrisim.studies.opf import Optimal, OptimalPowerFlow
 from electrisim.studies.powerflow import PowerFlow
 from electrisim.sweep import Chunk
 from electrisim.topology import Topology
+from pandapower_loads import DEAF, Followers
 from pandapower_refusals import no_reactance, refusals
 from pandapower_script import script
 from pandapower_solving import NoReactanceError, solve, start_angles
@@ -47,6 +47,9 @@ logging.getLogger("pandapower").setLevel(logging.CRITICAL)
 
 #: pandapower's tables that it edits although a network may have nothing there.
 EDITED = ("gen", "trafo", "res_bus_dc", "res_source_dc")
+
+#: How many solutions loads that follow the voltage may take until they settle; three or four do.
+SOLUTIONS = 20
 
 
 class Pandapower:
@@ -123,7 +126,9 @@ class BalancedModel:
         self.settings = settings
         self._make_net = make_net
         blocks = power_flow_blocks(network, topology, settings)
-        self._blocks, self._mixed = pandapower_loads.unmixed(network, topology, blocks)
+        self._followers = Followers(network, topology, settings, blocks)
+        self._blocks = blocks
+        self._iterations = 0
         self._call, self._arguments = _CALLS[settings.mode](settings)
 
     def power_flow(self) -> Solution:
@@ -131,10 +136,11 @@ class BalancedModel:
 
     @functools.cached_property
     def solution(self) -> Solution:
+        net = self.net
         return Solution(
-            tables=self._read(self.net),
-            iterations=int(self.net["_ppc"]["iterations"]),
-            solver=_solver(self.net, self.settings),
+            tables=self._read(net),
+            iterations=self._iterations,
+            solver=_solver(net, self.settings),
         )
 
     def sweep(self, changes: Changes) -> Iterator[Chunk]:
@@ -143,10 +149,7 @@ class BalancedModel:
     def optimal_power_flow(self, settings: OptimalPowerFlow) -> Optimal:
         def flow_at(network: Network, vm_pu: Array, va_degree: Array) -> Solution:
             model = self.rebuilt(network, self.topology)
-            # pandapower takes no arrays where it has nodes of its own.
-            inner = {e.ThreeWindingTransformer, e.ExtendedWard} & set(network.kinds)
-            if not self.settings.linear and not inner:
-                model._arguments |= {"init_vm_pu": vm_pu, "init_va_degree": va_degree}
+            model._arguments |= model._start(vm_pu, va_degree)
             return model.solution
 
         network, topology = self.network, self.topology
@@ -157,23 +160,54 @@ class BalancedModel:
         return BalancedModel(network, topology or Topology(network), self.settings, self._make_net)
 
     def script(self) -> str:
-        return script(self.network, self._blocks, self._call, self._arguments, self._mixed)
+        rows = self._followers.rows
+        return script(self.network, self._blocks, self._call, self._arguments, rows)
 
     @functools.cached_property
     def net(self) -> pandapowerNet:
         """pandapower's own net, solved."""
+        count = len(self.network.rows(e.Bus))
+        vm_pu, start = np.ones(count), dict[str, Any]()
+        for _ in range(SOLUTIONS):
+            self._blocks = self._followers.blocks(vm_pu)
+            net = self._solved(start)
+            found = net["res_bus"].iloc[:count]
+            before, vm_pu = vm_pu, found["vm_pu"].fillna(1.0).to_numpy(dtype=float)
+            tolerance = (self.settings.tolerance or 1e-8) / 10
+            if self._followers.error_mva(before, vm_pu) <= tolerance:
+                return net
+            start = self._start(vm_pu, found["va_degree"].fillna(0.0).to_numpy(dtype=float))
+        raise NotConvergedError("The loads that follow the voltage settle at none.")
+
+    def _start(self, vm_pu: Array, va_degree: Array) -> dict[str, Any]:
+        """How to tell pandapower where to start, if that can be chosen."""
+        if self.settings.linear or self.settings.init != "auto" or not self._takes_arrays:
+            return {}
+        return {"init_vm_pu": vm_pu, "init_va_degree": va_degree}
+
+    @property
+    def _takes_arrays(self) -> bool:
+        """Whether it can start anywhere: by its own solvers, without nodes of its own."""
+        inner = (e.ThreeWindingTransformer, e.ExtendedWard, e.SSC, e.VSC, e.B2BVSC)
+        has_inner = any(self.topology.alive(kind).any() for kind in inner)
+        return not has_inner and self.settings.algorithm not in DEAF
+
+    def _solved(self, start: Mapping[str, Any]) -> pandapowerNet:
         try:
-            return self._solve()
+            return self._solve(start)
         except NoReactanceError as error:
             if self.settings.mode == "dc" or self.settings.init == "dc":
                 raise no_reactance(self.network, self.topology) from error
-        self._arguments["init_va_degree"] = start_angles(self.network, self.topology)
-        return self._solve()
+        self._arguments["init_va_degree"] = (
+            start_angles(self.network, self.topology) if self._takes_arrays else "flat"
+        )
+        return self._solve(start)
 
-    def _solve(self) -> pandapowerNet:
+    def _solve(self, start: Mapping[str, Any]) -> pandapowerNet:
         net = self._make_net(self.network.frequency_hz, self._blocks)
         seen = ("res_bus", "va_degree" if self.settings.linear else "vm_pu")
-        solve(net, self._call, self._arguments, self.settings, seen)
+        solve(net, self._call, {**self._arguments, **start}, self.settings, seen)
+        self._iterations += int(net["_ppc"]["iterations"])
         return net
 
     def _read(self, net: pandapowerNet) -> dict[type[Element], dict[str, Array]]:
@@ -189,7 +223,7 @@ class BalancedModel:
             found[block.kind] = columns
         self._deliver_to_loads(found)
         self._carry_nothing(found)
-        self._follow_voltages(net, found)
+        self._follow_voltages(found)
         tables = {}
         for kind in self.network.kinds:
             columns = found.get(kind, {})
@@ -230,27 +264,17 @@ class BalancedModel:
         here = drawn[self.network.rows(e.SourceDC).at["bus_dc"]]
         found[e.SourceDC]["p_dc_mw"] = found[e.SourceDC]["p_dc_mw"] + here
 
-    def _follow_voltages(
-        self, net: pandapowerNet, found: dict[type[Element], dict[str, Array]]
-    ) -> None:
+    def _follow_voltages(self, found: dict[type[Element], dict[str, Array]]) -> None:
         """What pandapower does not tell: voltages at PV systems, loads that we had to change."""
         buses = found[e.Bus]
         if e.PVSystem in found:
             at = self.network.rows(e.PVSystem).at["bus"]
             found[e.PVSystem] |= {name: buses[name][at] for name in ("vm_pu", "va_degree")}
-        if not self._mixed.any():
-            return
-        loads, mixed = found[e.Load], self._mixed
-        at = self.network.rows(e.Load).at["bus"]
-        power = pandapower_loads.power_mva(self.network, buses["vm_pu"])
-        for name, drawn in (("p_mw", power.real), ("q_mvar", power.imag)):
-            at_bus = buses[name].copy()
-            np.add.at(at_bus, at[mixed], (drawn - loads[name])[mixed])
-            for block, columns in _slices(net, self._blocks):
-                if block.kind is None and block.table == "shunt":
-                    np.subtract.at(at_bus, block.columns["bus"], columns[name])
-            buses[name] = at_bus
-            loads[name] = np.where(mixed, drawn, loads[name])
+        if len(self._followers.rows):
+            power = self._followers.power_mva(buses["vm_pu"])
+            for name, own in (("p_mw", power.real), ("q_mvar", power.imag)):
+                found[e.Load][name] = found[e.Load][name].copy()
+                found[e.Load][name][self._followers.rows] = own
 
 
 def _slices(
@@ -312,6 +336,8 @@ def _ac(settings: PowerFlow) -> _Call:
         "voltage_depend_loads": settings.voltage_depend_loads,
         "consider_line_temperature": settings.consider_line_temperature,
         "distributed_slack": settings.distributed_slack,
+        # lightsim2grid wants every bus that shares the imbalance to be a reference.
+        "lightsim2grid": False if settings.distributed_slack else "auto",
         # No JIT: compiling takes two seconds of the first request; lightsim2grid is faster anyway.
         "numba": False,
     }

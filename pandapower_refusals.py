@@ -64,16 +64,32 @@ def _newton_settings(network: Network, settings: PowerFlow) -> _Reasons:
         yield "enforce_q_lims", f"does not act with {algorithm}; it does with nr and iwamoto_nr"
     if settings.distributed_slack and algorithm != "nr":
         yield "distributed_slack", f"does not act with {algorithm}; it does with nr"
-    if algorithm in ("gs", "fdbx", "fdxb") and settings.voltage_depend_loads:
-        loads = network.rows(e.Load)
-        follows = [loads.column(name) != 0 for name in FOLLOWS_VOLTAGE]
-        for row in np.flatnonzero(np.any(follows, axis=0))[:1]:
-            yield (
-                "algorithm",
-                f"does not let loads follow the voltage, as {loads.label(int(row))} does; nr does",
-            )
+    uneven = next(_uneven(network), None) if algorithm == "bfsw" else None
+    if uneven:
+        yield (
+            "algorithm",
+            f"takes both ends of {uneven} for alike, which they are not; nr does not",
+        )
     if settings.consider_line_temperature and next(_present(network, (e.LineDC,)), None):
         yield "consider_line_temperature", "does not act where a DC network stands beside"
+
+
+def _uneven(network: Network) -> Iterator[str]:
+    """Branches in service whose two ends differ, by name."""
+    impedances = network.rows(e.Impedance)
+    differs = np.zeros(len(impedances), dtype=bool)
+    for one, other in (("rft", "rtf"), ("xft", "xtf"), ("gf", "gt"), ("bf", "bt")):
+        back = impedances.column(f"{other}_pu")
+        differs |= ~np.isnan(back) & (back != impedances.column(f"{one}_pu"))
+    transformers = network.rows(e.Transformer)
+    shares = [
+        np.nan_to_num(transformers.column(f"leakage_{part}_ratio_hv"), nan=0.5)
+        for part in ("resistance", "reactance")
+    ]
+    lopsided = (shares[0] != 0.5) | (shares[1] != 0.5)
+    for rows, uneven in ((impedances, differs), (transformers, lopsided)):
+        for row in np.flatnonzero(uneven & rows.column("in_service")):
+            yield rows.label(int(row))
 
 
 def _linear_settings(settings: PowerFlow) -> _Reasons:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandapower as pp
 
-from electrisim import elements as e
 from electrisim.network import Array, Network
 from pandapower_tables import Block
 
@@ -57,12 +56,12 @@ def script(
     blocks: Sequence[Block],
     call: Callable[..., None],
     arguments: Mapping[str, Any],
-    mixed: Array | None = None,
+    followers: Array | None = None,
 ) -> str:
     """A Python script that makes this network, solves it and prints every result table as CSV.
 
     call, arguments  what solves it: a function of pandapower's and its settings
-    mixed            which loads pandapower would mix up, shape (n_load,); they are told beside
+    followers        rows of the loads whose part that follows the voltage stands as a shunt
     """
     suffix = "_3ph" if call is pp.runpp_3ph else ""
     tables = dict.fromkeys(f"res_{block.table}{suffix}" for block in blocks)
@@ -76,7 +75,7 @@ def script(
         lines += ["", *_rows(block)]
     lines += ["", f"pp.{call.__name__}(", "    net,"]
     lines += [f"    {name}={_literal(value)}," for name, value in arguments.items()]
-    lines += [")", *_own_powers(network, blocks, mixed)]
+    lines += [")", *_own_powers(blocks, followers)]
     lines += ["", f"for table in {tuple(tables)!r}:", "    if table in net and len(net[table]):"]
     lines += ["        print(table)", "        print(net[table].to_csv())", ""]
     return "\n".join(lines)
@@ -120,32 +119,16 @@ def _literal(value: Any) -> str:
     return f"np.array({value.tolist()!r})" if isinstance(value, np.ndarray) else repr(value)
 
 
-def _own_powers(network: Network, blocks: Sequence[Block], mixed: Array | None) -> Iterator[str]:
-    """What loads draw by their own law, where pandapower would give them the mean of a bus."""
-    if mixed is None or not mixed.any():
+def _own_powers(blocks: Sequence[Block], followers: Array | None) -> Iterator[str]:
+    """What loads draw in all, whose part that follows the voltage stands as a shunt."""
+    if followers is None or not len(followers):
         return
-    loads = network.rows(e.Load)
-    at = {}
-    for row in np.flatnonzero(mixed).tolist():
-        load = loads.elements[row]
-        at[row] = (
-            (load.p_mw * load.scaling, load.const_z_p_percent, load.const_i_p_percent),
-            (load.q_mvar * load.scaling, load.const_z_q_percent, load.const_i_q_percent),
-        )
-    shunts = sum(len(b.names) for b in blocks if b.table == "shunt" and b.kind)
-    added = sum(len(b.names) for b in blocks if b.table == "shunt" and not b.kind)
+    first = sum(len(block.names) for block in blocks if block.table == "shunt" and block.kind)
+    shunts = list(range(first, first + len(followers)))
     yield from (
         "",
-        "# pandapower gives all that a bus draws the mean of its loads' voltage dependence. The",
-        "# loads and shunts above make up for it; here are the loads' own powers.",
+        "# What these loads draw by the voltage stands as shunts, of the values at its solution.",
+        f"loads, shunts = {followers.tolist()!r}, {shunts!r}",
         'powers = ["p_mw", "q_mvar"]',
-        f"for shunt in range({shunts}, {shunts + added}):",
-        '    bus = net.shunt.at[shunt, "bus"]',
-        "    net.res_bus.loc[bus, powers] -= net.res_shunt.loc[shunt, powers]",
-        f"for load, laws in {at!r}.items():",
-        '    bus = net.load.at[load, "bus"]',
-        '    v = net.res_bus.at[bus, "vm_pu"]',
-        "    own = [s * (1 - (z + i) / 100 + i / 100 * v + z / 100 * v**2) for s, z, i in laws]",
-        "    net.res_bus.loc[bus, powers] += own - net.res_load.loc[load, powers]",
-        "    net.res_load.loc[load, powers] = own",
+        "net.res_load.loc[loads, powers] += net.res_shunt.loc[shunts, powers].to_numpy()",
     )

@@ -57,6 +57,11 @@ def solve(
         if "divide by zero" in str(error):
             raise NoReactanceError from error
         raise _unsolved(settings) from error
+    except IndexError as error:
+        # A step so small that the cubic of its multiplier has lost its roots.
+        if settings.algorithm != "iwamoto_nr":
+            raise
+        raise _unsolved(settings) from error
     except UNSOLVED as error:
         raise _unsolved(settings) from error
     except REFUSED as error:

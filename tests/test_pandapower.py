@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandapower as pp
 import pytest
-from hand import Elements, Hand, answer, differences, records
+from hand import Elements, Hand, answer, differences, records, refused
+from pytest import approx
 
 #: Both sides iterate to 1e-10 MVA over the same equations.
 SAME = 1e-9
@@ -320,3 +323,236 @@ def test_an_answer_is_what_pandapower_says_when_asked_by_hand(name: str) -> None
     found = differences(records(body).values(), hand)
     assert found
     assert {column: error for column, error in found.items() if error > SAME} == {}
+
+
+# -- settings: each one acts, or is refused by name ------------------------------------------------
+
+LIMITED = feeder(
+    g=element(
+        "Generator", bus="b3", p_mw=1.5, vm_pu=1.04, min_q_mvar=-0.4, max_q_mvar=0.6,
+        slack_weight=2.0,
+    ),
+    s=element("Static Generator", bus="b2", p_mw=0.5, q_mvar=0.9, max_q_mvar=0.3),
+)  # fmt: skip
+WARM = feeder(
+    l1=element(
+        "Line", from_bus="b1", to_bus="b2", **CABLE, alpha=0.0043, temperature_degree_celsius=70.0
+    ),
+    l2=element(
+        "Line", from_bus="b2", to_bus="b3", **CABLE, alpha=0.0039, temperature_degree_celsius=60.0
+    ),
+)
+SHIFTED = below(shift_degree=150.0)
+HIGH = {
+    id_: {**part, "parameters": {**part["parameters"], "vn_kv": 110.0}} if id_[0] == "b" else part
+    for id_, part in SHIFTED.items()
+}
+
+#: Networks on which a setting matters, and what it does there.
+ACTS: dict[str, tuple[Elements, dict[str, Any], str]] = {
+    "frequency": (feeder(), {"frequency": 60.0}, "q_mvar"),
+    "calculate_voltage_angles": (SHIFTED, {"calculate_voltage_angles": False}, "va_degree"),
+    "calculate_voltage_angles, auto": (SHIFTED, {"calculate_voltage_angles": "auto"}, "va_degree"),
+    "trafo_model": (below(i0_percent=8.0), {"trafo_model": "pi"}, "q_hv_mvar"),
+    "trafo_loading": (SHIFTED, {"trafo_loading": "power"}, "loading_percent"),
+    "enforce_q_lims": (LIMITED, {"enforce_q_lims": True}, "vm_pu"),
+    "enforce_q_lims, iwamoto_nr": (
+        LIMITED, {"enforce_q_lims": True, "algorithm": "iwamoto_nr"}, "vm_pu",
+    ),
+    "distributed_slack": (LIMITED, {"distributed_slack": True}, "p_mw"),
+    "voltage_depend_loads": (
+        NETWORKS["a load that follows the voltage"], {"voltage_depend_loads": False}, "p_mw",
+    ),
+    "consider_line_temperature": (WARM, {"consider_line_temperature": True}, "vm_pu"),
+}  # fmt: skip
+
+
+def by_hand(network: Elements, **settings: Any) -> Hand:
+    """The network solved by pandapower under our names of the settings."""
+    hand = Hand(network, settings.pop("frequency", 50.0))
+    names = {"tolerance": "tolerance_mva"}
+    arguments = {names.get(name, name): value for name, value in settings.items()}
+    if settings.get("distributed_slack"):
+        # lightsim2grid refuses generators that share the imbalance without being a slack.
+        arguments["lightsim2grid"] = False
+    pp.runpp(hand.net, **{"tolerance_mva": 1e-10, "numba": False, **arguments})
+    return hand
+
+
+def numbers(body: Mapping[str, Any], column: str) -> np.ndarray:
+    return np.array([r[column] for r in records(body).values() if column in r], dtype=float)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_setting_acts_as_it_does_in_pandapower(name: str) -> None:
+    network, settings, column = ACTS[name]
+    body = answer(network, tolerance=1e-10, **settings)
+    moved = np.abs(numbers(body, column) - numbers(answer(network), column))
+    assert np.nanmax(moved) > 1e-4
+    errors = differences(records(body).values(), by_hand(network, **settings))
+    assert {name: error for name, error in errors.items() if error > SAME} == {}
+
+
+def test_angles_count_above_70_kv_where_they_count_automatically() -> None:
+    low = records(answer(HIGH, calculate_voltage_angles="auto"))["low"]
+    assert low["va_degree"] == approx(records(answer(HIGH))["low"]["va_degree"], abs=1e-9)
+    assert abs(low["va_degree"]) > 100
+
+
+ALGORITHMS = ("nr", "iwamoto_nr", "bfsw", "gs", "fdbx", "fdxb")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_finds_the_same_solution_in_its_own_way(algorithm: str) -> None:
+    """Each stops at 1e-9 MVA, which at this short-circuit power is below 1e-9 pu."""
+    newton = answer(feeder(), tolerance=1e-10)
+    body = answer(feeder(), algorithm=algorithm, tolerance=1e-9, max_iteration=10000)
+    assert np.abs(numbers(body, "vm_pu") - numbers(newton, "vm_pu")).max() < 1e-9
+    assert body["engine"]["solver"].startswith(algorithm)
+    errors = differences(records(body).values(), by_hand(feeder(), algorithm=algorithm))
+    assert max(errors.values()) < 1e-8
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_algorithm_stops_at_max_iteration(algorithm: str) -> None:
+    (problem,) = refused(feeder(), algorithm=algorithm, max_iteration=1)
+    assert problem["kind"] == "not-converged"
+    assert f"({algorithm}) found no solution within 1 iterations" in problem["message"]
+
+
+def test_a_loose_tolerance_takes_fewer_iterations() -> None:
+    body = answer(feeder(), tolerance=1e-4)
+    assert body["iterations"] < answer(feeder(), tolerance=1e-10)["iterations"]
+
+
+def test_the_start_decides_how_far_the_way_is() -> None:
+    """From the linear power flow's angles it is shorter than over a shift of 150° from nowhere."""
+    mild = below(shift_degree=30.0)
+    flat, dc = (answer(mild, init=init, max_iteration=30)["iterations"] for init in ("flat", "dc"))
+    assert dc < flat
+
+
+def test_limits_of_generators_bind_with_either_newton_solver() -> None:
+    """lightsim2grid solves the plain network, pandapower itself one with a load beside it that
+    follows the voltage; in both the generator gives up its voltage at 0.6 Mvar.
+    """
+    follows = {
+        "b4": element("Bus", vn_kv=20.0),
+        "l4": element("Line", **{**CABLE, "from_bus": "b3", "to_bus": "b4"}),
+        "z": element("Load", bus="b4", p_mw=0.1, const_z_p_percent=100.0),
+    }
+    for extra in ({}, follows):
+        body = answer({**LIMITED, **extra}, enforce_q_lims=True)
+        generator = records(body)["g"]
+        assert generator["q_mvar"] == approx(0.6, abs=1e-9)
+        assert generator["vm_pu"] < 1.035
+        assert ("lightsim2grid" in body["engine"]["solver"]) == (not extra)
+
+
+FACTS = NETWORKS["an SVC"]
+REFUSED: dict[str, tuple[Elements, dict[str, Any], str]] = {
+    **{
+        f"{name} of OpenDSS": (feeder(), {name: value}, name)
+        for name, value in {
+            "binding": "py_dss_interface", "source_impedance": True, "solution_mode": "daily",
+            "load_model": "admittance", "control_mode": "off", "algorithm": "newton",
+        }.items()
+    },
+    **{
+        f"enforce_q_lims with {algorithm}": (
+            LIMITED, {"algorithm": algorithm, "enforce_q_lims": True}, "enforce_q_lims",
+        )
+        for algorithm in ("bfsw", "gs", "fdbx", "fdxb")
+    },
+    **{
+        f"distributed_slack with {algorithm}": (
+            LIMITED, {"algorithm": algorithm, "distributed_slack": True}, "distributed_slack",
+        )
+        for algorithm in ALGORITHMS[1:]
+    },
+    **{
+        f"an SVC with {algorithm}": (FACTS, {"algorithm": algorithm}, "algorithm")
+        for algorithm in ALGORITHMS[1:]
+    },
+    "an SVC from the linear power flow": (FACTS, {"init": "dc"}, "init"),
+    "an uneven impedance with bfsw": (
+        NETWORKS["an impedance"], {"algorithm": "bfsw"}, "algorithm",
+    ),
+    "an uneven transformer with bfsw": (
+        NETWORKS["a transformer whose leakage is not halved"], {"algorithm": "bfsw"}, "algorithm",
+    ),
+    "line temperatures beside a DC network": (
+        converters(), {"consider_line_temperature": True}, "consider_line_temperature",
+    ),
+    **{
+        f"{name} in the linear power flow": (feeder(), {"mode": "dc", name: value}, name)
+        for name, value in {
+            "algorithm": "nr", "init": "flat", "enforce_q_lims": True, "distributed_slack": True,
+            "consider_line_temperature": True, "calculate_voltage_angles": False,
+        }.items()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_setting_that_pandapower_would_ignore_is_refused_by_name(name: str) -> None:
+    network, settings, field = REFUSED[name]
+    (problem,) = refused(network, **settings)
+    assert (problem["kind"], problem["field"]) == ("unsupported", field)
+    assert f"The setting {field} “" in problem["message"]
+
+
+# -- loads that follow the voltage -----------------------------------------------------------------
+
+
+def powers(body: Mapping[str, Any], id_: str) -> complex:
+    record = records(body)[id_]
+    return complex(record["p_mw"], record["q_mvar"])
+
+
+COMPANY: dict[str, dict[str, Any]] = {
+    "a load of other shares": {"c": element("Load", bus="b3", p_mw=1.0, q_mvar=0.3)},
+    "generation of constant power": {
+        "c": element("Static Generator", bus="b3", p_mw=2.4, q_mvar=0.8)
+    },
+    "a motor": {"c": element("Motor", bus="b3", pn_mech_mw=0.5, cos_phi=0.8)},
+    "a battery": {"c": element("Storage", bus="b3", p_mw=0.5)},
+    "a ward": {"c": element("Ward", bus="b3", ps_mw=0.1, qs_mvar=0.1, pz_mw=0.2, qz_mvar=0.1)},
+    "an asymmetric load": {"c": element("Asymmetric Load", bus="b3", p_a_mw=0.1)},
+    "a load across an ideal switch": {
+        "b4": element("Bus", vn_kv=20.0),
+        "s": element("Switch", bus="b3", element="b4"),
+        "c": element("Load", bus="b4", p_mw=1.0, const_z_p_percent=50.0),
+    },
+    "a generator that holds the voltage": {
+        "c": element("Generator", bus="b3", p_mw=0.5, vm_pu=1.03)
+    },
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("company", COMPANY)
+def test_a_load_follows_the_voltage_whatever_stands_beside_it(company: str, algorithm: str) -> None:
+    """Its own law at the voltage of its bus, by hand; the certificate closes the sums."""
+    shares = {"const_z_p_percent": 30.0, "const_i_p_percent": 50.0, "const_i_q_percent": 100.0}
+    load = element("Load", bus="b3", p_mw=3.0, q_mvar=1.0, scaling=0.8, **shares)
+    network = feeder(d3=load, **COMPANY[company])
+    body = answer(network, algorithm=algorithm, tolerance=1e-9, max_iteration=10000)
+    v = records(body)["b3"]["vm_pu"]
+    assert abs(v - 1) > 0.005
+    asked = complex(2.4 * (0.2 + 0.5 * v + 0.3 * v**2), 0.8 * v)
+    assert powers(body, "d3") == approx(asked, abs=1e-8)
+
+
+def test_a_load_beside_the_grid_draws_from_it_by_its_own_law() -> None:
+    """grid at 1.02 pu ─ load of 1 MW and 0.5 Mvar, all of them with the square of the voltage"""
+    shares = {"const_z_p_percent": 100.0, "const_z_q_percent": 100.0}
+    body = answer(
+        {
+            "grid": element("External Grid", bus="b1", vm_pu=1.02),
+            "b1": element("Bus", vn_kv=20.0),
+            "d": element("Load", bus="b1", p_mw=1.0, q_mvar=0.5, **shares),
+        }
+    )
+    assert powers(body, "grid") == approx((1 + 0.5j) * 1.02**2, rel=1e-12)
