@@ -186,6 +186,8 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "no-supply": "No bus is supplied (in the frontend's spelling, which shows no empty results).",
     "several-studies": "A request in the frontend's spelling names several studies.",
     "duplicate-id": "Two elements have one id.",
+    "malformed-key": "An `Idempotency-Key` that is none (feeder).",
+    "unknown-conductor": "A rating for a conductor that no line of the feeder has.",
     "given-twice": "A key stands twice, or a parameter both nested and flat.",
     "contradiction": "Two parameters contradict each other.",
     "loop": "A branch starts and ends at one bus.",

@@ -112,7 +112,9 @@ def variables_read() -> set[str]:
             key = None
             if isinstance(node, ast.Call) and isinstance(node.func, (ast.Attribute, ast.Name)):
                 owner = ast.unparse(node.func)
-                if owner.endswith(("environ.get", "getenv", "_setting")) and node.args:
+                if owner.endswith(("environ.get", "getenv", "_setting", "_from_environment")) and (
+                    node.args
+                ):
                     key = node.args[0]
             elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
                 key = node.slice if ast.unparse(node.value).endswith("environ") else None

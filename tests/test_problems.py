@@ -350,6 +350,8 @@ def test_every_kind_that_the_code_can_raise_is_documented():
                 continue
             name = getattr(call.func, "id", None) or getattr(call.func, "attr", None)
             place = {"fault": 3, "_fault": 3, "_Fault": 0}.get(name)
+            if name == "argsort":
+                continue
             given = [word.value for word in call.keywords if word.arg == "kind"]
             given += [call.args[place]] if place is not None and len(call.args) > place else []
             used |= {node.value for node in given if isinstance(node, ast.Constant)}

@@ -401,7 +401,7 @@ def test_the_documentation_needs_nothing_from_elsewhere(client):
     answer = client.get("/docs")
     assert answer.mimetype == "text/html"
     assert not re.findall(r"<(?:script|link|img|iframe|object|embed)\b", answer.text)
-    assert not re.findall(r"\b(?:src|action|@import|url\()", answer.text)
+    assert not re.findall(r"\b(?:src|action)\s*=|@import\b|\burl\(", answer.text)
     links = re.findall(r'href="([^"]*)"', answer.text)
     assert links
     assert all(link.startswith("#") or link == "openapi.json" for link in links)
