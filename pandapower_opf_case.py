@@ -18,13 +18,13 @@ from pandapower.auxiliary import (
     pandapowerNet,
 )
 from pandapower.pd2ppc import _pd2ppc
-from pandapower.pypower.idx_brch import F_BUS, T_BUS
+from pandapower.pypower.idx_brch import F_BUS, SHIFT, T_BUS
 from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD
 from pandapower.pypower.makeBdc import makeBdc
 from pandapower.pypower.makeYbus import branch_vectors
 from pandapower.results import init_results, verify_results
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from electrisim import elements as e
 from electrisim.dispatch import (
@@ -236,6 +236,8 @@ class Maker:
         self.links: list[tuple[int, int, float, float]] = []
 
     def bus_of(self, rows: Rows, field: str) -> Array:
+        if not len(rows):
+            return np.zeros(0, dtype=np.int64)
         return np.asarray(self.a.of_bus[rows.at[field]])
 
     def case(self) -> Case:
@@ -297,27 +299,38 @@ class Maker:
                 self._bound_vm(bus, vm, vm, (by, by))
 
     def _angles(self) -> tuple[Array, Array, Array, list[tuple[type[Element], int]]]:
-        """Limits and start of angles: fixed at external grids, else at one slack per island."""
+        """Limits and start of angles: fixed at external grids, else at one slack per island.
+
+        They start as the sources', turned by the phase shifts on the way.
+        """
         count = phase_shifts_count(self.network, self.settings)
         lo, hi = np.full(self.n_bus, -np.inf), np.full(self.n_bus, np.inf)
         start, references = np.zeros(self.n_bus), []
         graph = coo_matrix((np.ones(len(self.f)), (self.f, self.t)), (self.n_bus, self.n_bus))
         island = connected_components(graph, directed=False)[1]
-        known: dict[int, float] = {}
+        known: dict[int, int] = {}
         grids = self.network.rows(e.ExternalGrid)
         for row in np.flatnonzero(self.topology.alive(e.ExternalGrid)).tolist():
             bus = int(self.a.of_bus[grids.at["bus"][row]])
             lo[bus] = hi[bus] = np.deg2rad(grids.column("va_degree")[row] * count)
-            known.setdefault(int(island[bus]), float(lo[bus]))
+            known.setdefault(int(island[bus]), bus)
         machines = self.network.rows(e.Generator)
         slack = self.topology.alive(e.Generator) & machines.column("slack").astype(bool)
         for row in np.flatnonzero(slack).tolist():
             bus = int(self.a.of_bus[machines.at["bus"][row]])
             if int(island[bus]) not in known:
-                lo[bus] = hi[bus] = known[int(island[bus])] = 0.0
+                lo[bus] = hi[bus] = 0.0
+                known[int(island[bus])] = bus
                 references.append((e.Generator, row))
-        for number, angle in known.items():
-            start[island == number] = angle
+        shift = np.deg2rad(self.a.branch[:, SHIFT].real)
+        turn: dict[tuple[int, int], float] = {}
+        for f, t, by in zip(self.f.tolist(), self.t.tolist(), shift.tolist(), strict=True):
+            turn[f, t], turn[t, f] = -by, by
+        for root in known.values():
+            start[root] = lo[root]
+            order, before = breadth_first_order(graph.tocsr(), root, directed=False)
+            for bus in order[1:].tolist():
+                start[bus] = start[before[bus]] + turn[int(before[bus]), bus]
         return lo, hi, start, references
 
     # -- units -------------------------------------------------------------------------------------

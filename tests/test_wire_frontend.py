@@ -119,7 +119,6 @@ def same_voltage(answer: Body, net: pp.pandapowerNet) -> None:
 # -- which spelling --------------------------------------------------------------------------------
 
 STUDIES = [
-    ("OptimalPowerFlowPandaPower Parameters", "optimal power flow"),
     ("FuseCharacteristicPreviewPandaPower", "fuse preview"),
     ("ShortCircuitPandaPower Parameters", "short circuit"),
     ("ShortCircuitOpenDss Parameters", "short circuit study on OpenDSS"),

@@ -19,7 +19,7 @@ from electrisim.engine import Engines
 from electrisim.problems import NotConvergedError, ProblemError
 from electrisim.studies import opf
 from electrisim.topology import Topology
-from electrisim.wire import documented
+from electrisim.wire import documented, frontend
 from pandapower_electrisim import Pandapower
 
 ENGINES = Engines(Pandapower())
@@ -418,3 +418,47 @@ def test_four_threads_get_the_same_answers_as_one():
     with ThreadPoolExecutor(4) as threads:
         together = [answer["objective"] for answer in threads.map(solve, cases)]
     assert together == approx(alone, rel=1e-9)
+
+
+# -- in the browser's spelling ---------------------------------------------------------------------
+
+BODIES = matpower.OPF.parents[1] / "contract" / "payloads"
+CAPTURED = sorted(BODIES.glob("*__opf*.json"))
+
+
+def answer_browser(body: dict[str, Any]) -> dict[str, Any]:
+    plain = frontend.recognise(json.dumps(body).encode())
+    assert plain is not None
+    return json.loads(frontend.answer(plain, ENGINES))
+
+
+def captured(path: Path) -> dict[str, Any]:
+    body = json.loads(path.read_text(encoding="utf-8"))
+    return body.get("body", body)
+
+
+#: Its load flow has 0.85 pu at a bus whose lower limit is 0.9.
+NO_DISPATCH = ("time_series_basic__opf",)
+
+
+@pytest.mark.parametrize("path", CAPTURED, ids=[path.stem for path in CAPTURED])
+def test_what_the_browser_sent_is_answered(path):
+    answer = answer_browser(captured(path))
+    if path.stem in NO_DISPATCH:
+        assert "min_vm_pu" in answer["error"]
+        return
+    assert answer["opf_converged"] is True
+    assert answer["total_cost"] is None  # cost_function is none in all of them
+    assert answer["busbars"]
+
+
+@pytest.mark.skipif(not CAPTURED, reason="the captured bodies are not here")
+def test_the_costs_of_the_browsers_dialog_count():
+    """OPF_basic_final prices two generators and the grid at 10 EUR/MWh."""
+    body = captured(BODIES / "OPF_basic_final__opf.json")
+    next(e for e in body.values() if "cost_function" in e)["cost_function"] = "polynomial"
+    answer = answer_browser(body)
+    rows = [*answer["generators"], *answer["externalgrids"]]
+    assert answer["total_cost"] == approx(10 * sum(row["p_mw"] for row in rows), rel=1e-9)
+    assert {row["marginal_cost"] for row in rows} == {10.0}
+    assert max(row["lam_p"] for row in answer["busbars"]) > 9

@@ -23,7 +23,7 @@ import msgspec
 from electrisim.engine import Engines
 from electrisim.network import Network
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
-from electrisim.wire.frontend import power_flow
+from electrisim.wire.frontend import opf, power_flow
 from electrisim.wire.frontend.reading import read_elements
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken, Study
@@ -156,7 +156,7 @@ HARMONICS = Study("PowerFlowOpenDss", "The harmonic analysis")
 #: The studies that the browser asks for. A word that contains another one comes before it.
 STUDIES: tuple[Study, ...] = (
     Study("FuseCharacteristicPreview", "The fuse preview"),
-    Study("OptimalPowerFlowPandaPower", "The optimal power flow"),
+    Study("OptimalPowerFlowPandaPower", "The optimal power flow", opf.ON_PANDAPOWER),
     Study("PowerFlowPandaPower", "The power flow", power_flow.ON_PANDAPOWER),
     Study("RPCAnalysis", "The reactive power capability study"),
     Study("ShortCircuitPandaPower", "The short circuit study"),

@@ -150,6 +150,7 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
         return None
     if item.spelling.convert:
         item.spelling.convert(values, item.entry, item.about)
+    values.update(item.about.report.given.get(str(item.entry.get("id")), {}))
     if item.kind is e.Switch:
         _say_what_is_switched(item, values, targets["element"])
     unsent = [name for name in _essential(item.spelling) if not _sent(item, values, name)]
@@ -194,6 +195,8 @@ def _read_fields(item: Item) -> Values:
     values: Values = {}
     for word, value in item.entry.items():
         name = spelling.fields.get(word)
+        if word in about.report.beyond and word in spelling.beyond and word in FIELDS[item.kind]:
+            name = None if _is_default(item, word) else word
         if name is None:
             if word not in known and word not in IDENTITY:
                 about.note(f"the field “{shorten(word)}” is unknown and was ignored")
@@ -208,6 +211,20 @@ def _read_fields(item: Item) -> Values:
         else:
             values[name] = value
     return values
+
+
+#: Limits that a dialog leaves at 0 together.
+_PAIRS = (("min_p_mw", "max_p_mw"), ("min_q_mvar", "max_q_mvar"))
+
+
+def _is_default(item: Item, word: str) -> bool:
+    """Whether a limit is only what the dialog writes where nobody set one."""
+    entry = item.entry
+    if word == "controllable":
+        return item.kind is e.ExternalGrid and flag(entry.get(word)) is False
+    if word == "max_loading_percent":
+        return number(entry.get(word)) == 0
+    return any(word in pair and all(number(entry.get(w)) == 0 for w in pair) for pair in _PAIRS)
 
 
 def _given(value: Any) -> Any:

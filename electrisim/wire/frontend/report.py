@@ -13,6 +13,8 @@ class Report:
 
     problems    what refuses the study
     controlled  the kinds, as the browser names them, whose controllers the study asks for
+    beyond      the fields beyond power flow that the study reads
+    given       cell id → catalogue's fields that the study's parameters give
     kinds       element id → its kind, as the browser names it
     words       element id → catalogue's field → browser's field
     """
@@ -20,6 +22,8 @@ class Report:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.controlled: frozenset[str] = frozenset()
+        self.beyond: frozenset[str] = frozenset()
+        self.given: dict[str, dict[str, float]] = {}
         self.kinds: dict[str, str] = {}
         self.words: dict[str, Mapping[str, str]] = {}
         self._notes: dict[tuple[str, str], list[str]] = {}

@@ -446,3 +446,25 @@ POWER_FLOW: Mapping[str, tuple[Listing, ...]] = MappingProxyType({
         *_COMMON,
     ),
 })  # fmt: skip
+
+_OPTIMAL: tuple[Listing, ...] = (
+    _list("busbars", e.Bus, "p_mw", "vm_pu va_degree q_mvar pf lam_p lam_q"),
+    _list("generators", e.Generator, "p_mw", "q_mvar vm_pu va_degree"),
+    _list("externalgrids", e.ExternalGrid, "p_mw", "q_mvar"),
+    _list("storages", e.Storage, "p_mw", "q_mvar"),
+    _list("staticgenerators", e.StaticGenerator, "p_mw", "q_mvar"),
+    _list("loads", e.Load, "p_mw", "q_mvar"),
+    _list(
+        "lines", e.Line, "p_from_mw",
+        "q_from_mvar p_to_mw q_to_mvar i_from_ka i_to_ka loading_percent mu_sf mu_st",
+    ),
+    _list("dclines", e.DCLine, "p_from_mw", "q_from_mvar p_to_mw q_to_mvar pl_mw"),
+)  # fmt: skip
+_OPTIMISED = {kind for listing in _OPTIMAL for kind in listing.kinds}
+#: The lists of an optimal power flow, in which every cell but the first may be null; what its
+#: dialog does not show is listed as in a power flow.
+OPTIMAL_POWER_FLOW: tuple[Listing, ...] = _OPTIMAL + tuple(
+    listing._replace(read=listing.read[:1], more=(*listing.read[1:], *listing.more))
+    for listing in POWER_FLOW["pandapower"]
+    if not _OPTIMISED & set(listing.kinds)
+)
