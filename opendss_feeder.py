@@ -32,7 +32,6 @@ from electrisim.feeder.tables import (
     Impedance,
     Line,
     Load,
-    Reals,
     Regulator,
     Switch,
     Transformer,
@@ -69,7 +68,7 @@ class OpenDSSFeeder:
     def __init__(self, bindings: Bindings, binding: str = "opendssdirect") -> None:
         self._bindings = bindings
         self._binding = binding
-        self._words: dict[tuple[str, Options], _Words] = {}
+        self._words: dict[tuple[str, Options], Words] = {}
 
     def version(self) -> str:
         return self._bindings.version(self._binding)
@@ -77,7 +76,7 @@ class OpenDSSFeeder:
     @contextmanager
     def open(self, feeder: Feeder, options: Options, case: Case) -> Iterator[_Model]:
         key = (feeder.digest, options)
-        words = self._words.get(key) or self._words.setdefault(key, _Words(feeder, options))
+        words = self._words.get(key) or self._words.setdefault(key, Words(feeder, options))
         with self._bindings.session(self._binding) as session:
             yield _Model(session, words, case)
 
@@ -85,7 +84,7 @@ class OpenDSSFeeder:
 class _Model:
     """A feeder in a session of the engine, as a `Model`."""
 
-    def __init__(self, session: Session, words: _Words, case: Case) -> None:
+    def __init__(self, session: Session, words: Words, case: Case) -> None:
         self._session = session
         self._words = words
         self._case = case
@@ -117,7 +116,7 @@ class _Model:
             raise UnsolvableError(str(error)) from error
 
 
-class _Words:
+class Words:
     """A feeder's elements as commands, and the nodes that each conductor of them is at.
 
     A load along a line is on a bus of its own in the middle, where two halves of the line meet.
@@ -338,7 +337,7 @@ class _Words:
 
     @functools.cached_property
     def measured(self) -> dict[str, tuple[str, list[str]]]:
-        """What is loaded → its element, and the nodes of its phases at the first terminal."""
+        """What carries a current → its element, and the nodes of its first terminal."""
         feeder = self.feeder
         everything = {**self.branches, **self.shunts}
         elements = {
@@ -350,6 +349,10 @@ class _Words:
             **{
                 r.regulator: (f"transformer.r{n}", len(numbers(r.nodes)))
                 for n, r in enumerate(feeder.regulators.values())
+            },
+            **{
+                line.line: (f"line.l{n}", len(numbers(line.nodes)))
+                for n, line in enumerate(feeder.lines.values())
             },
         }
         return {
@@ -366,7 +369,7 @@ class _Words:
 class _Layout:
     """Where in the engine's answers the figures of a feeder are."""
 
-    def __init__(self, words: _Words, names: Sequence[str], units: Sequence[Unit]) -> None:
+    def __init__(self, words: Words, names: Sequence[str], units: Sequence[Unit]) -> None:
         row = {name: number for number, name in enumerate(names)}
         nodes_of = {**words.branches, **words.shunts, **words.units(units)}
         self._elements = list(nodes_of)
@@ -380,10 +383,17 @@ class _Layout:
         first = place["load.d0"]
         self._loads = slice(first, first + len(words.feeder.loads))
         self._units = [(place[f"generator.u{n}"], unit) for n, unit in enumerate(units)]
-        self._measured = {
-            name: (place[element], [row[node] for node in nodes])
-            for name, (element, nodes) in words.measured.items()
-        }
+        start = np.cumsum([0, *(len(nodes) for nodes in nodes_of.values())])
+        self._conductors = np.array(
+            [
+                start[place[element]] + number
+                for element, nodes in words.measured.values()
+                for number in range(len(nodes))
+            ]
+        )
+        self._conductor_rows = [row[node] for _, nodes in words.measured.values() for node in nodes]
+        self._measured = list(words.measured)
+        self._cuts = np.cumsum([len(nodes) for _, nodes in words.measured.values()])[:-1]
         self._taps = {
             name: _terminals(words.branches[f"transformer.r{number}"], row, ground)
             for number, name in enumerate(words.feeder.regulators)
@@ -393,8 +403,10 @@ class _Layout:
         """The solution that the engine has now."""
         volts = session.voltages()
         powers = session.powers(self._elements)
+        every = np.concatenate(powers)
         balance = np.zeros(len(volts) + 1, np.complex128)
-        np.add.at(balance, self._nodes, np.concatenate(powers))
+        np.add.at(balance, self._nodes, every)
+        currents = 1e3 * np.abs(every[self._conductors] / volts[self._conductor_rows])
         sums = np.array([power.sum() for power in powers])
         grounded = np.append(volts, 0)
         return Solved(
@@ -405,10 +417,7 @@ class _Layout:
             source=-complex(sums[self._source]),
             losses=complex(sums[: self._branches].sum()),
             taps={name: _tap(grounded, *ends) for name, ends in self._taps.items()},
-            currents={
-                name: _current(powers[first][: len(rows)], volts[rows])
-                for name, (first, rows) in self._measured.items()
-            },
+            currents=dict(zip(self._measured, np.split(currents, self._cuts), strict=True)),
             mismatch_kva=float(np.abs(balance[:-1]).max()),
         )
 
@@ -425,11 +434,6 @@ def _tap(volts: Complex, primary: tuple[int, int], secondary: tuple[int, int]) -
     before, after = (abs(volts[one] - volts[other]) for one, other in (primary, secondary))
     ratio = after / before if before > 0 else math.nan
     return round((ratio - 1) / STEP) if math.isfinite(ratio) else 0
-
-
-def _current(power: Complex, volts: Complex) -> Reals:
-    """Currents [A] that carry powers [kVA] at voltages to ground [V]."""
-    return 1e3 * np.abs(np.divide(power, volts, where=volts != 0, out=np.zeros_like(power)))
 
 
 def _injected(power: Complex, unit: Unit) -> Complex:

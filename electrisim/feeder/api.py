@@ -9,6 +9,7 @@ import msgspec
 from electrisim.feeder.fold import STEPS
 from electrisim.feeder.model import Options
 from electrisim.feeder.modifications import KINDS
+from electrisim.feeder.scenarios import DayProfile, HostingCapacity
 from electrisim.fields import quantity, says
 
 #: The two routes that the API has always had; they are of the default session.
@@ -55,7 +56,7 @@ class Route(NamedTuple):
     path     below /feeder, or below a session
     session  whether it is of a session: then it exists for the default one, too
     fields   of the body, or of the query where the method is GET
-    answer   "results" of a state, or what else: "rows", "record"
+    answer   "results" of a state, or what else: "rows", "record", a "stream" of lines
     """
 
     view: str
@@ -138,6 +139,27 @@ ROUTES: tuple[Route, ...] = (
         "rows",
         "Voltages beyond ANSI C84.1 (range A 0.95 to 1.05, B 0.917 to 1.058), transformers above "
         "80 % (warning), 90 % (critical) and 100 % (overloaded).",
+    ),
+    Route(
+        "day_profile",
+        "POST",
+        "/day_profile",
+        True,
+        DayProfile,
+        "record",
+        "The session over a day: generators with a solar shape, loads with a daily one, regulators "
+        "that keep their taps; columns, tap operations and energies. Nothing is changed.",
+    ),
+    Route(
+        "hosting_capacity",
+        "POST",
+        "/hosting_capacity",
+        True,
+        HostingCapacity,
+        "stream",
+        "The largest generator that each bus takes before a voltage, a transformer's loading or "
+        "rating, or the delivery of its power forbids more, and which of them. Streamed, a line "
+        "as each is found. Nothing is changed.",
     ),
     Route("sessions", "GET", "/sessions", False, Nothing, "rows", "All sessions."),
     Route("create", "POST", "/sessions", False, NewSession, "results", "Make a session."),

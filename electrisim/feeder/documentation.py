@@ -121,6 +121,15 @@ _CONVENTIONS: Mapping[str, str] = {
     "IEEE's sheets: two lengths, the rated voltage of loads and of single-phase capacitors.",
     "Neighbourhoods": "of `ieee123` are a table of 14, in three versions; of the others, what "
     "hangs together when switches and regulators are cut.",
+    "A tap operation": "is one step of one regulator between two steps of a day. Over a day "
+    "regulators keep their taps; those that lead to the first solution do not count.",
+    "A stream": "is one JSON object a line (`application/x-ndjson`): `type` `progress` with "
+    "`done`, `of` and `data` for each bus, then `type` `result` with all of them in `data`, or "
+    "`type` `error` with the members of a refusal.",
+    "Hosting capacity": "is found by growing the generator step by step, so that no size between "
+    "is overlooked; `binding` is what forbids the next one: `vm_pu`, `loading_percent`, `rating` "
+    "of the transformer that feeds the bus, or `delivery`. The data sheets rate no conductors: "
+    "a line's current is a limit only where `conductor_amps` rates what it is made of.",
     "Simulated time": "passes with `simulate` only. A programme's draws depend on `seed`, its "
     "name and the bus, and on nothing else.",
 }
@@ -157,7 +166,7 @@ def _field(field: Field) -> tuple[str, ...]:
     return (f"`{field.name}`", field.unit or "", values, default, field.meaning)
 
 
-_TYPES = {"number": "number", "integer": "whole number", "word": "text"}
+_TYPES = {"number": "number", "integer": "whole number", "word": "text", "structure": "list"}
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 

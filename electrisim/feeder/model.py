@@ -92,7 +92,7 @@ class Solved(NamedTuple):
     source       drawn from the grid [kVA]
     losses       of lines and transformers [kVA]
     taps         of each regulator, steps from neutral
-    currents     transformer, regulator or `SUBSTATION` → by phase at its `from_bus` [A]
+    currents     transformer, regulator, `SUBSTATION` or line → by phase at its `from_bus` [A]
     mismatch_kva the largest sum of all powers at a node
     """
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from electrisim.feeder.api import ROUTES, Nothing, Route
+from electrisim.feeder.api import ROUTES, Route
 from electrisim.feeder.refusals import REFUSALS
 from electrisim.feeder.results import BANDS, LOADINGS
 from electrisim.fields import Field, fields_of
@@ -84,11 +84,14 @@ def _operation(route: Route, path: str, number: int) -> Schema:
         operation["parameters"] = parameters
     if route.method == "POST":
         operation["requestBody"] = {
-            "required": route.fields is not Nothing,
+            "required": any(field.required for field in fields_of(route.fields).values()),
             "content": {"application/json": {"schema": ref(_name(route.fields))}},
         }
     created = route.view in ("create", "fork")
     answer = _answer("As asked.", ref(_ANSWER_OF[route.answer]))
+    if route.answer == "stream":
+        (schema,) = answer["content"].values()
+        answer["content"] = {"application/x-ndjson": schema}
     operation["responses"] = {
         "201" if created else "200": answer,
         **{str(status): _answer(when, ref("FeederError")) for status, when in _refusals(route)},
@@ -247,12 +250,19 @@ _ANSWER_OF = {
     "results": "FeederResults",
     "record": "FeederRecord",
     "rows": "FeederRows",
+    "stream": "FeederLine",
 }
 
 _ANSWERS: Schema = {
     "FeederResults": _success(_RESULTS),
     "FeederRecord": _success({"type": "object"}),
     "FeederRows": _success({"type": "array", "items": {"type": "object"}}),
+    "FeederLine": {
+        "type": "object",
+        "description": "One line of a stream.",
+        "properties": {"type": {"enum": ["progress", "result", "error"]}},
+        "required": ["type"],
+    },
 }
 
 _ERROR: Schema = {

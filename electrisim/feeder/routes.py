@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RoutingException
 
-from electrisim.feeder import modifications, reads, report
+from electrisim.feeder import modifications, reads, report, scenarios
 from electrisim.feeder.api import PROMISED, ROUTES, At, Fork, NewSession, Nothing, Part, Route
 from electrisim.feeder.configuration import Configuration
 from electrisim.feeder.fold import STEPS, Entry
@@ -30,6 +30,7 @@ from electrisim.problems import Problem, ProblemError, shorten
 LARGEST_BODY = 64 * 1024
 
 MEDIA_TYPE = "application/json"
+LINES = "application/x-ndjson"
 
 
 def blueprint(solver: Solver, configuration: Configuration) -> Blueprint:
@@ -176,6 +177,22 @@ class _Views:
         standing, answer = self._read(session_id)
         return _success(answer.results["violations"], standing.seq)
 
+    # -- scenarios ---------------------------------------------------------------------------------
+
+    def day_profile(self, session_id: str) -> Response:
+        settings = _fields(scenarios.DayProfile, _body(optional=True), "`day_profile`")
+        standing = self._sessions.standing(session_id)
+        place, state = self._sessions.place(standing.session), standing.history.state
+        return _success(scenarios.day(self._sessions.solver, place, state, settings), standing.seq)
+
+    def hosting_capacity(self, session_id: str) -> Response:
+        settings = _fields(scenarios.HostingCapacity, _body(optional=True), "`hosting_capacity`")
+        standing = self._sessions.standing(session_id)
+        place, state = self._sessions.place(standing.session), standing.history.state
+        solver = self._sessions.solver
+        count, found = scenarios.hosting_capacity(solver, place, state, settings)
+        return _told(Response(_lines(count, found), content_type=LINES), standing.seq)
+
     def _read(self, session_id: str) -> tuple[Any, Answer]:
         standing = self._sessions.standing(session_id, self._at())
         return standing, self._sessions.answer(standing.session, standing.history.state)
@@ -240,6 +257,23 @@ def _success(results: Any, seq: int | None = None) -> Response:
     return _told(Response(body, content_type=MEDIA_TYPE), seq)
 
 
+def _lines(count: int, found: Iterator[Any]) -> Iterator[bytes]:
+    """A line for each as it is found, and one with all of them; or one that tells why not."""
+    every = []
+    try:
+        for each in found:
+            every.append(each)
+            yield _line({"type": "progress", "done": len(every), "of": count, "data": each})
+    except ProblemError as error:
+        yield _line({"type": "error", **_error_body(error)})
+    else:
+        yield _line({"type": "result", "data": every})
+
+
+def _line(content: Any) -> bytes:
+    return msgspec.json.encode(content) + b"\n"
+
+
 def _told(response: Response, seq: int | None) -> Response:
     """Which entry of the log the answer belongs to."""
     if seq is not None:
@@ -247,7 +281,7 @@ def _told(response: Response, seq: int | None) -> Response:
     return response
 
 
-def _problem_response(error: ProblemError) -> Response:
+def _error_body(error: ProblemError) -> dict[str, Any]:
     """An error as the feeder's routes tell it: two members that it has always had, and `errors`."""
     body = {
         "status": "error",
@@ -255,10 +289,12 @@ def _problem_response(error: ProblemError) -> Response:
         "kind": error.kind,
         "errors": error.problems,
     }
-    extra = {name: value for name, value in error.extra.items() if name not in body}
-    response = Response(
-        msgspec.json.encode(body | extra), status=error.status, content_type=MEDIA_TYPE
-    )
+    return {**error.extra, **body}
+
+
+def _problem_response(error: ProblemError) -> Response:
+    body = msgspec.json.encode(_error_body(error))
+    response = Response(body, status=error.status, content_type=MEDIA_TYPE)
     if error.status in (409, 503):
         response.headers["Retry-After"] = "1"
     return response

@@ -90,6 +90,14 @@ class Line(msgspec.Struct, frozen=True):
     epri_length_ft: float | None = None
 
 
+class Configuration(msgspec.Struct, frozen=True):
+    """What a line is made of."""
+
+    config: str
+    construction: str
+    phase_conductor: str
+
+
 class Impedance(msgspec.Struct, frozen=True):
     """One entry of a configuration's matrices, of which the lower triangle is in the table."""
 
@@ -231,6 +239,7 @@ class Feeder(msgspec.Struct, frozen=True, dict=True):
     source: Source
     buses: Mapping[str, Bus]
     lines: Mapping[str, Line]
+    configurations: Mapping[str, Configuration]
     impedances: Mapping[str, tuple[Impedance, ...]]
     switches: Mapping[str, Switch]
     transformers: Mapping[str, Transformer]
@@ -333,6 +342,14 @@ class Feeder(msgspec.Struct, frozen=True, dict=True):
         """Whether the tables say where EPRI's file has other data than the IEEE's sheets."""
         return any(line.epri_length_ft is not None for line in self.lines.values())
 
+    @functools.cached_property
+    def conductors(self) -> Mapping[str, str]:
+        """Line → its phase conductor."""
+        return {
+            line.line: self.configurations[line.config].phase_conductor
+            for line in self.lines.values()
+        }
+
     def loads_in(self, version: str, neighbourhood: int) -> list[str]:
         """The loads of a neighbourhood. No line crosses its border, so one end of it tells."""
         buses = frozenset(self.neighbourhoods[version][neighbourhood])
@@ -368,6 +385,7 @@ def read(name: str) -> Feeder:
         source=source,
         buses=_named("bus", buses),
         lines=_named("line", lines),
+        configurations=_named("config", _rows(folder, "line_configs", Configuration)),
         impedances=MappingProxyType(impedances),
         switches=_named("switch", _rows(folder, "switches", Switch)),
         transformers=_named("name", transformers),
