@@ -60,9 +60,8 @@ def _by_hour(points: tuple[float, ...], clock: Clock) -> Array:
 
 def _waves(hours: Array, periods: tuple[float, ...]) -> Array:
     """Waves of equal weight whose periods share no multiple, between -1 and 1."""
-    return np.mean(
-        [np.sin(2 * np.pi * hours / period + k) for k, period in enumerate(periods)], axis=0
-    )
+    waves = [np.sin(2 * np.pi * hours / period + k) for k, period in enumerate(periods)]
+    return np.asarray(np.mean(waves, axis=0))
 
 
 def _constant(clock: Clock) -> Array:
