@@ -270,6 +270,11 @@ class BalancedModel:
         if e.PVSystem in found:
             at = self.network.rows(e.PVSystem).at["bus"]
             found[e.PVSystem] |= {name: buses[name][at] for name in ("vm_pu", "va_degree")}
+        for kind in (e.SVC, e.SSC) if self.settings.linear else ():
+            if kind in found:
+                # Reactive power alone turns no angle.
+                here = buses["va_degree"][self.network.rows(kind).at["bus"]]
+                found[kind] |= {"va_degree": here, "va_internal_degree": here}
         if len(self._followers.rows):
             power = self._followers.power_mva(buses["vm_pu"])
             for name, own in (("p_mw", power.real), ("q_mvar", power.imag)):

@@ -273,9 +273,11 @@ def _ssc(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
     """Its internal source gives reactive power only, to hold the bus or at a fixed voltage."""
     alive = answered.topology.alive(e.SSC)
     drawn, inside = behind_impedance(answered, rows)
+    yield from _idle_inside(answered, rows, inside, alive)
+    if answered.linear:
+        return
     reported = answered.column(e.SSC, "q_mvar")
     yield Claim(rows, "mismatch", "reactive", drawn.imag, reported, alive)
-    yield from _idle_inside(answered, rows, inside, alive)
     controls = _flag(rows, "controllable")
     here = answered.vm[rows.at["bus"]]
     held = np.where(controls, here, answered.column(e.SSC, "vm_internal_pu"))
@@ -298,6 +300,9 @@ def _susceptances(answered: Answered, rows: Rows) -> tuple[Array, Array, Array]:
 
 
 def _svc(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:
+    """Reactive power alone: nothing to claim in the linearised power flow."""
+    if answered.linear:
+        return
     alive, bus = answered.topology.alive(e.SVC), rows.at["bus"]
     kv2 = (answered.vm * answered.vn_kv)[bus] ** 2
     may, does, by_x = _susceptances(answered, rows)

@@ -556,3 +556,86 @@ def test_a_load_beside_the_grid_draws_from_it_by_its_own_law() -> None:
         }
     )
     assert powers(body, "grid") == approx((1 + 0.5j) * 1.02**2, rel=1e-12)
+
+
+# -- the linear power flow -------------------------------------------------------------------------
+
+LINEAR = [
+    name
+    for name in NETWORKS
+    if not {"TCSC", "DC Bus"} & {part["typ"] for part in NETWORKS[name].values()}
+]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_answer_is_what_pandapower_says_when_asked_by_hand(name: str) -> None:
+    """Active powers, angles, currents and loadings; what needs a voltage or reactive power is null.
+
+    pandapower leaves asymmetric loads and generators out of its linear power flow and counts them
+    in its results; by hand they stand as symmetric ones of the same sum.
+    """
+    body = answer(NETWORKS[name], mode="dc")
+    hand = Hand({id_: symmetric(part) for id_, part in NETWORKS[name].items()})
+    pp.rundcpp(hand.net)
+    for record in records(body).values():
+        expected = hand.result(record["id"])
+        for column, value in record.items():
+            if column.startswith(("q_", "ql_", "vm_", "thyristor_", "x_")):
+                assert value is None
+            elif not np.isnan(expected.get(column, np.nan)) and column != "va_internal_degree":
+                assert value == approx(expected[column], rel=SAME, abs=SAME), column
+
+
+def symmetric(part: dict[str, Any]) -> dict[str, Any]:
+    """An asymmetric load or generator as a symmetric one of the same sum."""
+    typ = {"Asymmetric Load": "Load", "Asymmetric Static Generator": "Static Generator"}
+    if part["typ"] not in typ:
+        return part
+    given = part["parameters"]
+    p_mw = sum(given.get(f"p_{phase}_mw", 0.0) for phase in "abc")
+    return element(typ[part["typ"]], bus=given["bus"], p_mw=p_mw, scaling=given["scaling"])
+
+
+def test_the_linear_power_flow_of_two_lines_by_hand() -> None:
+    """grid ─ b1 ── 0.44 Ω ── b2 ── 0.44 Ω ── b3 ── 2.4 MW: the angle falls by x·P/U² on each way"""
+    body = answer(feeder(), mode="dc")
+    falls = [2.4 * x / 20**2 for x in (0.11 * 4 / 2, 0.11 * 4)]
+    angles = [np.deg2rad(records(body)[bus]["va_degree"]) for bus in ("b1", "b2", "b3")]
+    assert -np.diff(angles) == approx(falls, rel=1e-12)
+    assert records(body)["grid"]["p_mw"] == approx(2.4, rel=1e-12)
+    assert body["losses"]["p_mw"] == 0
+
+
+@pytest.mark.parametrize("name", ["a TCSC", "converters over a DC line", "a stacked converter"])
+def test_what_the_linear_power_flow_leaves_out_is_refused_by_name(name: str) -> None:
+    problems = refused(NETWORKS[name], mode="dc")
+    named = {problem["element"] for problem in problems}
+    kinds = ("TCSC", "DC Bus", "Line DC", "VSC", "B2B VSC", "Load DC")
+    assert named == {id_ for id_, part in NETWORKS[name].items() if part["typ"] in kinds}
+    assert {problem["kind"] for problem in problems} == {"unsupported"}
+
+
+def test_a_branch_without_reactance_is_named_where_the_linear_power_flow_needs_one() -> None:
+    resistive = feeder(
+        l2=element("Line", **{**CABLE, "x_ohm_per_km": 0.0}, from_bus="b2", to_bus="b3")
+    )
+    for settings in ({"mode": "dc"}, {"init": "dc"}):
+        (problem,) = refused(resistive, **settings)
+        assert (problem["kind"], problem["element"]) == ("no-reactance", "l2")
+        assert problem["field"] == "x_ohm_per_km"
+
+
+@pytest.mark.parametrize("shift_degree", [0.0, 150.0])
+def test_an_ac_power_flow_with_a_branch_without_reactance_starts_elsewhere(
+    shift_degree: float,
+) -> None:
+    """… at the angles that the transformers' shifts leave; pandapower by hand starts flat."""
+    network = below(shift_degree=shift_degree)
+    network["l2"] = element("Line", **{**CABLE, "x_ohm_per_km": 0.0}, from_bus="b2", to_bus="b3")
+    body = answer(network, tolerance=1e-10)
+    hand = Hand({**network, "t": element("Transformer", **TRANSFORMER)})
+    pp.runpp(hand.net, init="flat", tolerance_mva=1e-10, numba=False)
+    found = records(body)["low"]
+    assert found["vm_pu"] == approx(hand.result("low")["vm_pu"], abs=SAME)
+    turned = hand.result("low")["va_degree"] - shift_degree
+    assert found["va_degree"] == approx(turned, abs=1e-7)
