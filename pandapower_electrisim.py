@@ -201,7 +201,10 @@ class BalancedModel:
         self._arguments["init_va_degree"] = (
             start_angles(self.network, self.topology) if self._takes_arrays else "flat"
         )
-        return self._solve(start)
+        try:
+            return self._solve(start)
+        except NoReactanceError as error:
+            raise NotConvergedError("An impedance is too small for a number.") from error
 
     def _solve(self, start: Mapping[str, Any]) -> pandapowerNet:
         net = self._make_net(self.network.frequency_hz, self._blocks)
