@@ -38,6 +38,8 @@ TOLERANCE_MVA, ITERATIONS = 1e-6, 500
 #: mismatches that it leaves are too large; and where it does not get there, since a node that
 #: hardly anything holds to earth is never still.
 ENGINE_TOLERANCE, TIGHTER, TIGHTENINGS, RESTLESS = 1e-10, 1e-2, 2, 1e-6
+#: Solutions by the engine's Newton until nothing moves any more.
+NEWTON_ROUNDS = 100
 
 
 class OpenDSS:
@@ -123,15 +125,32 @@ class OpenDSSModel:
     # -- what turning angles needs (opendss_sources.Solver) ----------------------------------------
 
     def solve(self) -> bool:
-        solved = self._session.solve()
-        self._iterations += solved.iterations
-        if not solved.converged:
+        converged = self._once()
+        if not converged:
             self.run([f"set tolerance={RESTLESS!r}"])
-            solved = self._session.solve()
-            self._iterations += solved.iterations
+            converged = self._once()
+        if self.settings.algorithm == "newton":
+            converged = converged and self._comes_to_rest()
         if self._voltages is None:
             self._voltages = NodeVoltages(self.circuit, self._session)
-        return solved.converged and bool(np.isfinite(self._session.voltages()).all())
+        return converged and bool(np.isfinite(self._session.voltages()).all())
+
+    def _once(self) -> bool:
+        solved = self._session.solve()
+        self._iterations += solved.iterations
+        return solved.converged
+
+    def _comes_to_rest(self) -> bool:
+        """The engine's Newton stops when magnitudes rest, after two steps if angles still move."""
+        for _ in range(NEWTON_ROUNDS):
+            before = self._session.voltages()
+            if not self._once():
+                return False
+            after = self._session.voltages()
+            scale = np.maximum(np.abs(after), 1e-3 * np.abs(after).max())
+            if (np.abs(after - before) <= ENGINE_TOLERANCE * scale).all():
+                return True
+        return False
 
     def voltages(self) -> Array:
         return np.asarray(np.sqrt(3) * positive_sequence(self._phases_kv()))

@@ -238,6 +238,10 @@ def _storages(circuit: Circuit, some: Some) -> None:
     node = circuit.at(some)
     circuit.connect(some, node[:, None])
     p, q = some["p_mw"] * some["scaling"], some["q_mvar"] * some["scaling"]
+    if circuit.settings.load_model == "admittance":
+        # Of a storage the engine makes an admittance of its rating, not of its power.
+        _fixed(circuit, some, "e", "load", p, q)
+        return
     # One that is empty (full) would refuse to discharge (charge); a snapshot takes no energy.
     stored = np.clip(some.given("soc_percent", 50), 1e-3, 100 - 1e-3)
     rating = 2e3 * np.maximum(np.hypot(p, q), 1e-3)

@@ -483,10 +483,11 @@ def _share_active(
 def _in_proportion(at: Array, total: Array, q_min: Array, q_max: Array) -> Array:
     """Reactive power of each at its node, by range; equally where nobody has a range."""
     low, high = (np.bincount(at, limit, len(total)) for limit in (q_min, q_max))
-    span = high - low
-    used = (total - low) / np.where(span == 0, 1, span + np.finfo(float).eps)
-    equal = total / np.maximum(np.bincount(at, minlength=len(total)), 1)
-    return np.where((span == 0)[at], equal[at], q_min + used[at] * (q_max - q_min))
+    span, count = high - low, np.maximum(np.bincount(at, minlength=len(total)), 1)
+    share = (q_max - q_min) / np.where(span, span, 1)[at]
+    q = np.where((span == 0)[at], 0.0, q_min - share * low[at] + share * total[at])
+    # Ranges without limits are so wide that their last digits are kilovars.
+    return np.asarray(q + ((total - np.bincount(at, q, len(total))) / count)[at])
 
 
 def _polar(volts: Array, base: Array) -> tuple[Array, Array]:
