@@ -26,7 +26,7 @@ import pandapower_sweep
 import pandapower_unbalanced
 from electrisim import elements as e
 from electrisim.change import Changes
-from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.elements import KINDS, Element
 from electrisim.engine import Model, Support
 from electrisim.network import Array, Network
 from electrisim.problems import NotConvergedError, Problem
@@ -67,17 +67,8 @@ class Pandapower:
 
     @functools.cached_property
     def standard_types(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        """pandapower's library in the catalogue's fields: table → type → parameters."""
-        return MappingProxyType(
-            {
-                kind.table: {
-                    name: {field: value for field, value in type_.items() if field in FIELDS[kind]}
-                    for name, type_ in self._empty["std_types"][kind.table].items()
-                }
-                for kind in KINDS
-                if kind.from_std_type
-            }
-        )
+        """pandapower's library: table → name of the type → parameters."""
+        return MappingProxyType(self._empty["std_types"])
 
     def version(self, settings: Settings) -> Mapping[str, str]:
         return {"name": self.name, "version": pp.__version__}

@@ -435,7 +435,7 @@ def _needs(rows: Rows, cause: str, needed: Iterable[str]) -> list[Problem]:
     ]
 
 
-_VECTOR_GROUP = re.compile(r"(YN|Y|D|ZN|Z)(yn|y|d|zn|z)(\d{0,2})(?:(yn|y|d|zn|z)(\d{0,2}))?")
+_VECTOR_GROUP = re.compile(r"(YN|Y|D|ZN|Z)0?(yn|y|d|zn|z)(\d{0,2})(?:(yn|y|d|zn|z)(\d{0,2}))?")
 
 
 def clock_numbers(vector_group: str | None) -> list[int | None] | None:

@@ -639,3 +639,65 @@ def test_an_ac_power_flow_with_a_branch_without_reactance_starts_elsewhere(
     assert found["vm_pu"] == approx(hand.result("low")["vm_pu"], abs=SAME)
     turned = hand.result("low")["va_degree"] - shift_degree
     assert found["va_degree"] == approx(turned, abs=1e-7)
+
+
+# -- standard types --------------------------------------------------------------------------------
+
+LIBRARY = pp.create_empty_network()["std_types"]
+
+
+def of_standard_type(table: str, name: str) -> Elements:
+    """grid ─ a ─ an element of the standard type ─ b (and c) ── load"""
+    type_ = LIBRARY[table][name]
+    sides = [side for side in ("hv", "mv", "lv") if f"vn_{side}_kv" in type_] or ["from", "to"]
+    buses = dict(zip(sides, "abc", strict=False))
+    made = {
+        "line": element("Line", length_km=0.5, parallel=2),
+        "trafo": element("Transformer", tap_pos=1.0),
+        "trafo3w": element("Three Winding Transformer", tap_pos=1.0),
+    }[table]
+    made["parameters"] |= {f"{side}_bus": bus for side, bus in buses.items()}
+    made["parameters"]["std_type"] = name
+    return {
+        "grid": element("External Grid", bus="a"),
+        **{
+            bus: element("Bus", vn_kv=float(type_.get(f"vn_{side}_kv", 20.0)))
+            for side, bus in buses.items()
+        },
+        "x": made,
+        "d": element("Load", bus="b", p_mw=0.1, q_mvar=0.05),
+    }
+
+
+@pytest.mark.parametrize("table", ["line", "trafo", "trafo3w"])
+def test_standard_types_are_pandapowers(table: str) -> None:
+    for name in LIBRARY[table]:
+        network = of_standard_type(table, name)
+        body = answer(network, tolerance=1e-10)
+        assert body["warnings"] == []
+        hand = Hand(network)
+        pp.runpp(hand.net, tolerance_mva=1e-10, numba=False)
+        assert max(differences(records(body).values(), hand).values()) < SAME, name
+
+
+def test_standard_types_of_dc_lines_are_pandapowers() -> None:
+    for name in LIBRARY["line_dc"]:
+        line = element("Line DC", from_bus_dc="p", to_bus_dc="q", length_km=3.0, std_type=name)
+        network = converters(dc=line)
+        hand = Hand(network)
+        pp.runpp(hand.net, tolerance_mva=1e-10, numba=False)
+        body = answer(network, tolerance=1e-10)
+        assert max(differences(records(body).values(), hand).values()) < SAME, name
+
+
+def test_what_is_given_wins_over_the_standard_type() -> None:
+    """A vector group that is given brings its own shift, Dyn11 instead of the type's Dyn5."""
+    network = of_standard_type("trafo", "0.4 MVA 20/0.4 kV")
+    network["x"]["parameters"] |= {"vector_group": "Dyn11", "vk_percent": 4.0}
+    body = answer(network)
+    assert body["warnings"] == []
+    hand = Hand(of_standard_type("trafo", "0.4 MVA 20/0.4 kV"))
+    hand.net.trafo[["shift_degree", "vk_percent"]] = 330.0, 4.0
+    pp.runpp(hand.net, numba=False)
+    for name in ("vm_pu", "va_degree"):
+        assert records(body)["b"][name] == approx(hand.result("b")[name], abs=1e-8)

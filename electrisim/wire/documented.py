@@ -365,8 +365,9 @@ def _with_std_type(
         )
         return parameters
     given = {name: value for name, value in parameters.items() if present(value) is not ABSENT}
-    # The library also tells what no calculation needs, such as a cross-section.
-    fields = FIELDS[kind]
+    # The library also tells what no calculation needs, such as a cross-section; and a vector group
+    # that is given brings its own phase shift.
+    fields = [name for name in FIELDS[kind] if not ("vector_group" in given and "shift" in name)]
     return {name: value for name, value in types[std_type].items() if name in fields} | given
 
 
