@@ -157,12 +157,19 @@ def block(network: Network, topology: Topology, settings: Settings, rows: Rows) 
     if kind in (e.DCBus, e.SourceDC):
         return _dc_nodes(network, rows, columns, alive)
     if kind not in ONLY_ALIVE or (alive.all() and kind is not e.B2BVSC):
-        return Block(table, kind, rows.names, columns)
-    names = [name for name, lives in zip(rows.names, alive, strict=True) if lives]
+        return Block(table, kind, _labels(rows), columns)
+    names = [name for name, lives in zip(_labels(rows), alive, strict=True) if lives]
     columns = {name: values[alive] for name, values in columns.items()}
     if kind is e.B2BVSC:
         table, names, columns = _as_two(names, columns)
     return Block(table, kind, names, columns, alive)
+
+
+def _labels(rows: Rows) -> Sequence[str | None]:
+    """What a script calls the elements: by their names, or their ids."""
+    if None not in rows.names:
+        return rows.names
+    return [name or id_ for name, id_ in zip(rows.names, rows.ids, strict=True)]
 
 
 def frames(expected: Expected, blocks: Sequence[Block]) -> dict[str, pd.DataFrame]:
@@ -365,7 +372,7 @@ def _dc_nodes(network: Network, rows: Rows, columns: Columns, alive: Array) -> B
     else:
         order = np.argsort(rows.at["bus_dc"], kind="stable")
     order = order[alive[order]]
-    names = [rows.names[row] for row in order]
+    names = [_labels(rows)[row] for row in order]
     columns = {name: values[order] for name, values in columns.items()}
     return Block(rows.kind.table, rows.kind, names, columns, alive, order)
 

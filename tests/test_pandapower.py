@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import csv
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandapower as pp
 import pytest
-from hand import Elements, Hand, answer, differences, records, refused
+from hand import CREATE, Elements, Hand, answer, differences, records, refused
 from pytest import approx
+
+from electrisim.elements import KINDS
 
 #: Both sides iterate to 1e-10 MVA over the same equations.
 SAME = 1e-9
@@ -701,3 +707,101 @@ def test_what_is_given_wins_over_the_standard_type() -> None:
     pp.runpp(hand.net, numba=False)
     for name in ("vm_pu", "va_degree"):
         assert records(body)["b"][name] == approx(hand.result("b")[name], abs=1e-8)
+
+
+# -- scripts ---------------------------------------------------------------------------------------
+
+HOSTILE = (
+    'quoted "twice" and \'once\'', "a\nnew line", "\\", '"""', "#; import os", "{x} %s",
+    "ünïcödé ⚡", "\u202egnirts", "\x00\x07", "'); raise SystemExit(3) #", "",
+)  # fmt: skip
+
+
+def printed(script: str) -> dict[str, dict[int, dict[str, float]]]:
+    """The result tables that a script prints when it runs on its own: table → row → column."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore:Changing the sparsity", "-"],
+        input=script.encode(), capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr.decode()
+    tables: dict[str, dict[int, dict[str, float]]] = {}
+    for part in run.stdout.decode().split("res_")[1:]:
+        name, *rows = part.strip().splitlines()
+        tables[name] = {
+            int(row[""]): {k: float(v or "nan") for k, v in row.items() if k}
+            for row in csv.DictReader(rows)
+        }
+    return tables
+
+
+def assert_reproduced(network: Elements, body: Mapping[str, Any]) -> None:
+    """Every number of an answer is in what its script prints, in the tables' order."""
+    tables = printed(body["script"])
+    rows: dict[str, int] = {}
+    order = [kind.typ for kind in KINDS]
+    for id_, part in sorted(network.items(), key=lambda item: order.index(item[1]["typ"])):
+        table = CREATE[part["typ"]][0]
+        row = rows[table] = rows.get(table, -1) + 1
+        if part["typ"] in ("B2B VSC", "Switch", "DC Bus"):
+            continue
+        for column, value in records(body)[id_].items():
+            expected = tables[table][row].get(column)
+            if value is not None and expected is not None:
+                assert value == approx(expected, rel=SAME, abs=SAME), (id_, column)
+
+
+SCRIPTED = [
+    "lines, load and external grid", "two tap changers", "a tap changer at the star point",
+    "a load that follows the voltage", "shunt, reactor and capacitor", "a DC line",
+    "an SVC", "an SSC", "converters over a DC line", "a stacked converter", "an extended ward",
+    "a motor", "storage", "an impedance", "an asymmetric load", "a TCSC as a fixed reactance",
+    "a DC source beside converters of fixed power",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_a_script_reproduces_the_numbers_on_its_own(name: str) -> None:
+    body = answer(NETWORKS[name], export_script=True, tolerance=1e-10, max_iteration=30)
+    assert_reproduced(NETWORKS[name], body)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "dc"},
+        {"algorithm": "gs", "max_iteration": 10000, "tolerance": 1e-10},
+        {"enforce_q_lims": True, "trafo_loading": "power", "tolerance": 1e-10},
+        {"distributed_slack": True, "frequency": 60.0, "tolerance": 1e-10},
+    ],
+    ids=str,
+)
+def test_a_script_has_the_settings_too(settings: dict[str, Any]) -> None:
+    assert_reproduced(LIMITED, answer(LIMITED, export_script=True, **settings))
+
+
+def test_a_script_has_what_loads_draw_by_the_voltage() -> None:
+    load = NETWORKS["a load that follows the voltage"]["d3"]
+    network = feeder(d3=load, c=element("Static Generator", bus="b3", p_mw=2.4, q_mvar=0.8))
+    assert_reproduced(network, answer(network, export_script=True, tolerance=1e-10))
+
+
+def test_names_are_nothing_but_quoted_text_in_a_script() -> None:
+    network = feeder()
+    for number, name in enumerate(HOSTILE):
+        network[f"d{number}"] = {
+            "typ": "Load", "name": name, "parameters": {"bus": "b2", "p_mw": 0.01 * number},
+        }  # fmt: skip
+    body = answer(network, export_script=True, tolerance=1e-10)
+    assert_reproduced(network, body)
+    calls = [node for node in ast.walk(ast.parse(body["script"])) if isinstance(node, ast.Call)]
+    given = {
+        word.value.value
+        for call in calls
+        for word in call.keywords
+        if word.arg == "name" and isinstance(word.value, ast.Constant)
+    }
+    assert set(HOSTILE) <= given
+    assert {ast.unparse(call.func) for call in calls} <= {
+        "pp.create_empty_network", "pp.create_bus", "pp.create_load", "pp.create_ext_grid",
+        "pp.create_line_from_parameters", "pp.runpp", "print", "net[table].to_csv", "len",
+    }  # fmt: skip
