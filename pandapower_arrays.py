@@ -257,7 +257,7 @@ class Solver:
         grid.change_algorithm(AlgorithmType.NRSing_KLU)
         return grid
 
-    def _start(self, padding: int) -> Array:
+    def start(self, padding: int) -> Array:
         a = self.arrays
         slack = a.voltage[a.ref[0]]
         return np.r_[a.voltage[self.inner], slack, np.full(padding, slack)]
@@ -265,7 +265,7 @@ class Solver:
     def _check(self) -> None:
         """The admittances and the base voltages must be pandapower's."""
         a, inner = self.arrays, self.inner
-        found = self.grid.ac_pf(self._start(0), self.max_iteration, self.tolerance)
+        found = self.grid.ac_pf(self.start(0), self.max_iteration, self.tolerance)
         if len(found) == 0 or np.abs(found[:-1] - a.voltage[inner]).max() > SAME:
             raise CannotCompileError("lightsim2grid does not confirm the base case")
         ours = csr_matrix(self.grid.get_Ybus())[: len(inner), : len(inner)]
@@ -304,7 +304,7 @@ class Solver:
         batch.nb_thread = min(_THREADS, 1 + count // 64)
         self._set_outages(batch, inputs, padding)
         self._set_injections(batch, inputs)
-        batch.compute(self._start(padding), self.max_iteration, self.tolerance)
+        batch.compute(self.start(padding), self.max_iteration, self.tolerance)
         solved = np.array(batch.converged_mask(), dtype=bool)
         voltage = np.zeros((count, a.count), dtype=complex)
         voltage[:, self.inner] = batch.get_voltages()[:, : len(self.inner)]

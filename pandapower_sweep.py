@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Fewer cases than this are not worth a compiled network of their own.
 FEW = 3
+#: Buses and branches of all cases of a chunk together: some hundred megabytes of arrays.
+ELEMENTS = 2_500_000
 
 
 def sweep(model: BalancedModel, changes: Changes) -> Iterator[Chunk]:
@@ -408,7 +410,8 @@ class _Compiled:
     def sweep(self, cases: Array) -> Iterator[Chunk]:
         """The cases in chunks; those without a solution here at the end, by pandapower itself."""
         left: list[Array] = []
-        size, start = max(16, 600_000 // self.arrays.count), 0
+        most = max(16, ELEMENTS // (self.arrays.count + len(self.arrays.f)))
+        size, start = max(16, most // 4), 0
         while start < len(cases):
             part = cases[start : start + size]
             begin = time.monotonic()
@@ -418,7 +421,7 @@ class _Compiled:
                 yield chunk
             start += len(part)
             pace = (time.monotonic() - begin) / len(part)
-            size = int(np.clip(CHUNK_SECONDS / pace, 16, 4 * size))
+            size = int(np.clip(CHUNK_SECONDS / pace, 16, min(4 * size, most)))
         rest = np.concatenate(left)
         if len(rest):
             note = "lightsim2grid found no solution"
@@ -676,7 +679,8 @@ class _Cases:
         total = np.zeros((len(of_bus), self.count))
         for other in self.c.network.kinds:
             rows = self.c.network.rows(other)
-            for port in other.ports if len(other.ports) == 1 or other is e.DCLine else ():
+            # Neither branches nor DC lines count: pandapower's sum of what stands at the bus.
+            for port in other.ports if len(other.ports) == 1 else ():
                 power = self.column(other, port.p if name == "p_mw" else port.q or "")
                 total += incidence(rows.at[port.bus], len(of_bus)).T @ (
                     port.sign * np.nan_to_num(power).T

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.change import Changes, changed
 from electrisim.completion import complete
@@ -104,6 +105,7 @@ def _solve(build: Build, network: Network, settings: Settings, case: int) -> _Ca
     if not (topology.bus.any() or topology.bus_dc.any()):
         return _Case(case, {}, topology.alive, PERFECT, "", "")
     try:
+        premises.check(network, topology, settings)
         with build(network, topology) as model:
             solution = model.power_flow()
         tables = complete(network, topology, settings, solution.tables)
