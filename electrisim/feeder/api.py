@@ -49,6 +49,12 @@ class Part(msgspec.Struct, frozen=True):
     limit: Annotated[int, quantity("1", "So many at most.", ge=1, le=10_000)] = 1000
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What the page shows."""
+
+    session: Annotated[str, says("Id of the session to show.")] = "default"
+
+
 class Route(NamedTuple):
     """A route.
 
@@ -56,7 +62,8 @@ class Route(NamedTuple):
     path     below /feeder, or below a session
     session  whether it is of a session: then it exists for the default one, too
     fields   of the body, or of the query where the method is GET
-    answer   "results" of a state, or what else: "rows", "record", a "stream" of lines
+    answer   "results" of a state, or what else: "rows", "record", a "stream" of lines,
+             a "page"
     """
 
     view: str
@@ -160,6 +167,15 @@ ROUTES: tuple[Route, ...] = (
         "The largest generator that each bus takes before a voltage, a transformer's loading or "
         "rating, or the delivery of its power forbids more, and which of them. Streamed, a line "
         "as each is found. Nothing is changed.",
+    ),
+    Route(
+        "page",
+        "GET",
+        "",
+        False,
+        Shown,
+        "page",
+        "A page to see the feeder and to work with it.",
     ),
     Route("sessions", "GET", "/sessions", False, Nothing, "rows", "All sessions."),
     Route("create", "POST", "/sessions", False, NewSession, "results", "Make a session."),

@@ -114,7 +114,7 @@ _CONVENTIONS: Mapping[str, str] = {
     "A load's model": "(constant power, current or impedance) holds between two voltages, on "
     "`ieee123` 0.95 and 1.05 pu; beyond them it is an impedance, as in the published "
     "comparisons. Where that takes more than 0.5 % off all loads together, the modification is "
-    "refused: the voltage has broken down.",
+    "refused: the feeder cannot serve them.",
     "Regulators": "start from neutral at every solution and take one step at a time, those "
     "upstream first; each stops at the first tap in its band.",
     "`lengths` = `epri`": "takes EPRI's figures where its file of `ieee123` differs from the "
@@ -166,7 +166,12 @@ def _field(field: Field) -> tuple[str, ...]:
     return (f"`{field.name}`", field.unit or "", values, default, field.meaning)
 
 
-_TYPES = {"number": "number", "integer": "whole number", "word": "text", "structure": "list"}
+_TYPES = {
+    "number": "number",
+    "integer": "whole number",
+    "word": "text",
+    "structure": "list or object",
+}
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 

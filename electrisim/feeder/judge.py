@@ -41,7 +41,7 @@ def judge(feeder: Feeder, options: Options, case: Case, solved: Solved) -> None:
     if not delivers(asked, float(delivered_kw)):
         message = (
             f"The loads ask for {asked:.6g} kW and would be given {delivered_kw:.6g} kW: "
-            "the voltage has broken down."
+            "voltages leave the range in which loads can be served."
         )
         raise refused("not-delivered", message)
 

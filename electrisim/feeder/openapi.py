@@ -88,10 +88,12 @@ def _operation(route: Route, path: str, number: int) -> Schema:
             "content": {"application/json": {"schema": ref(_name(route.fields))}},
         }
     created = route.view in ("create", "fork")
-    answer = _answer("As asked.", ref(_ANSWER_OF[route.answer]))
+    answer = _answer("As asked.", ref(_ANSWER_OF.get(route.answer, "FeederRecord")))
     if route.answer == "stream":
         (schema,) = answer["content"].values()
         answer["content"] = {"application/x-ndjson": schema}
+    elif route.answer == "page":
+        answer["content"] = {"text/html": {"schema": _TEXT}}
     operation["responses"] = {
         "201" if created else "200": answer,
         **{str(status): _answer(when, ref("FeederError")) for status, when in _refusals(route)},

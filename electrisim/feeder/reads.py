@@ -117,20 +117,27 @@ def bus(place: Place, state: State, results: Mapping[str, Any], name: str) -> di
 
 
 def neighbourhoods(place: Place, state: State, results: Mapping[str, Any]) -> Rows:
-    """Every neighbourhood with its buses, its loads and what it consumes and generates."""
+    """Every neighbourhood with its buses, its loads and what it consumes and generates.
+
+    `factor` is what its loads are of their rated power, devices and storages not counted.
+    """
     rows = _rows_of(results)
     table = place.feeder.neighbourhoods[place.options.neighbourhood_table]
     listed = []
     for number, members in table.items():
         loads = place.feeder.loads_in(place.options.neighbourhood_table, number)
         figures = [row for member in members for row in rows.get(member, [])]
+        rated_kw = sum(place.feeder.loads[load].kw for load in loads)
+        present_kw = sum(
+            place.feeder.loads[load].kw * state.factors.get(load, 1.0) for load in loads
+        )
         listed.append(
             {
                 "neighbourhood": number,
                 "buses": list(members),
                 "loads": len(loads),
-                "rated_kW": sum(place.feeder.loads[load].kw for load in loads),
-                "factors": sorted({state.factors.get(load, 1.0) for load in loads}),
+                "rated_kW": rated_kw,
+                "factor": present_kw / rated_kw if rated_kw else 1.0,
                 "load_kW": sum(row["Load_kW"] for row in figures),
                 "load_kVAR": sum(row["Load_kVAR"] for row in figures),
                 "gen_kW": sum(row["Gen_kW"] for row in figures),

@@ -13,12 +13,23 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RoutingException
 
 from electrisim.feeder import modifications, reads, report, scenarios
-from electrisim.feeder.api import PROMISED, ROUTES, At, Fork, NewSession, Nothing, Part, Route
+from electrisim.feeder.api import (
+    PROMISED,
+    ROUTES,
+    At,
+    Fork,
+    NewSession,
+    Nothing,
+    Part,
+    Route,
+    Shown,
+)
 from electrisim.feeder.configuration import Configuration
 from electrisim.feeder.fold import STEPS, Entry
 from electrisim.feeder.journal import Journal
 from electrisim.feeder.model import Options, Solver
 from electrisim.feeder.modifications import KINDS
+from electrisim.feeder.page import PAGE, POLICY
 from electrisim.feeder.refusals import invalid, refused
 from electrisim.feeder.sessions import DEFAULT, Answer, Sessions
 from electrisim.feeder.tables import FEEDERS
@@ -105,6 +116,13 @@ class _Views:
                 lambda: sessions.journal.head(session) == seq,
             )
         return _results(answer, seq)
+
+    # -- the page ----------------------------------------------------------------------------------
+
+    def page(self) -> Response:
+        _fields(Shown, request.args.to_dict(), "The page")
+        headers = {"Content-Security-Policy": POLICY}
+        return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
 
     # -- sessions ----------------------------------------------------------------------------------
 

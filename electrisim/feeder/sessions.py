@@ -37,7 +37,7 @@ DEFAULT = "default"
 ATTEMPTS = 30
 
 #: How many folded logs and how many answers a process remembers.
-_LOGS, _ANSWERS = 256, 64
+_LOGS, _ANSWERS = 32, 16
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -81,9 +81,9 @@ def _allow_origins(app: Flask, origins: tuple[str, ...]) -> None:
         send_wildcard=True,
         always_send=False,
         vary_header=False,
-        methods=["GET", "POST", "OPTIONS"],
-        allow_headers=["Content-Type", "Authorization"],
-        expose_headers=["Retry-After", "X-Request-ID"],
+        methods=["GET", "POST", "DELETE", "OPTIONS"],
+        allow_headers=["Content-Type", "Authorization", "Idempotency-Key"],
+        expose_headers=["Retry-After", "X-Request-ID", "Log-Seq"],
         max_age=600,
     )
 

@@ -480,7 +480,7 @@ def test_neighbourhoods_add_up_to_the_feeder(client):
     assert [each["neighbourhood"] for each in listed] == list(range(1, 15))
     assert sum(each["rated_kW"] for each in listed) == approx(3490)
     assert sum(each["load_kW"] for each in listed) == approx(3490 - 32)
-    assert listed[4]["factors"] == [0.8]
+    assert listed[4]["factor"] == approx(0.8)
     assert listed[4]["load_kW"] == approx(128)
 
 
