@@ -105,6 +105,8 @@ def _elements(network: Network, settings: PowerFlow) -> Iterator[Problem]:
 
 def _shared_nodes(network: Network) -> Iterator[Problem]:
     rows = network.rows(e.ExternalGrid)
+    if not len(rows):
+        return
     node = Topology(network).node[rows.at["bus"]]
     for row in range(len(rows)):
         if (node[:row] == node[row]).any():

@@ -356,6 +356,12 @@ def _not_both_zero(rows: Rows, one: str, other: str) -> list[Problem]:
     return [fault(rows, int(row), other, "no-impedance", text) for row in zero]
 
 
+def _check_pv_system(network: Network, rows: Rows) -> list[Problem]:
+    nothing = (rows.column("pf") == 0) & np.isnan(rows.column("kvar"))
+    text = "must have a pf other than 0, or a kvar"
+    return [fault(rows, int(row), "pf", "out-of-bounds", text) for row in np.flatnonzero(nothing)]
+
+
 def _check_line(network: Network, rows: Rows) -> list[Problem]:
     return [
         *_needs_std_type(rows),
@@ -386,14 +392,14 @@ def _positive(rows: Rows, names: Iterable[str]) -> list[Problem]:
 
 def _check_transformer(network: Network, rows: Rows) -> list[Problem]:
     network.warnings += _contradicting_shifts(rows)
-    tap = _needs(rows, "tap_pos", ("tap_side",))
     return [
         *_needs_std_type(rows),
         *_no_loop(rows, "hv_bus", "lv_bus"),
         *_positive(rows, ("vk_percent",)),
         *_vkr_within_vk(rows, (("vk_percent", "vkr_percent"),)),
         *_vector_groups(rows, 1),
-        *tap,
+        *_tap_changer(rows, ""),
+        *_tap_changer(rows, "2"),
     ]
 
 
@@ -407,7 +413,7 @@ def _check_transformer3w(network: Network, rows: Rows) -> list[Problem]:
         *_positive(rows, (f"vk_{side}_percent" for side in sides)),
         *_vkr_within_vk(rows, ((f"vk_{side}_percent", f"vkr_{side}_percent") for side in sides)),
         *_vector_groups(rows, 2),
-        *_needs(rows, "tap_pos", ("tap_side",)),
+        *_tap_changer(rows, ""),
     ]
 
 
@@ -419,20 +425,33 @@ def _vkr_within_vk(rows: Rows, pairs: Iterable[tuple[str, str]]) -> list[Problem
     ]
 
 
-def _needs(rows: Rows, cause: str, needed: Iterable[str]) -> list[Problem]:
-    """Fields without which `cause` cannot act, where it would: a tap off neutral needs its side."""
-    neutral = np.nan_to_num(rows.column("tap_neutral"))
-    acting = np.flatnonzero(
-        ~np.isnan(rows.column(cause)) & (np.nan_to_num(rows.column(cause)) != neutral)
+def _tap_changer(rows: Rows, changer: str) -> list[Problem]:
+    """What a tap changer off neutral needs in order to act, and what contradicts itself.
+
+    changer  "" or, for a second one, "2"
+    """
+    side, neutral, pos, percent, degree, kind = (
+        f"tap{changer}_{name}"
+        for name in ("side", "neutral", "pos", "step_percent", "step_degree", "changer_type")
     )
-    return [
-        fault(
-            rows, int(row), name, "missing-parameter", f"has a {cause} off neutral and needs {name}"
-        )
-        for name in needed
-        for row in acting
-        if getattr(rows.elements[int(row)], name) is None
-    ]
+    position = rows.column(pos)
+    problems = []
+    for row in np.flatnonzero(position != np.nan_to_num(rows.column(neutral))):
+        transformer = rows.elements[int(row)]
+        if np.isnan(position[row]):
+            continue
+        ideal = getattr(transformer, kind) == "Ideal"
+        steps = [percent, degree] if ideal else [percent]
+        missing = [side] if getattr(transformer, side) is None else []
+        if all(getattr(transformer, step) is None for step in steps):
+            missing.append(percent)
+        for name in missing:
+            text = f"has a {pos} off neutral and needs {name}"
+            problems.append(fault(rows, int(row), name, "missing-parameter", text))
+        if ideal and getattr(transformer, percent) and getattr(transformer, degree):
+            text = f"shifts ideally, by {percent} or {degree} and not by both"
+            problems.append(fault(rows, int(row), degree, "contradiction", text))
+    return problems
 
 
 _VECTOR_GROUP = re.compile(r"(YN|Y|D|ZN|Z)0?(yn|y|d|zn|z)(\d{0,2})(?:(yn|y|d|zn|z)(\d{0,2}))?")
@@ -523,6 +542,7 @@ def _check_switch(network: Network, rows: Rows) -> list[Problem]:
 
 _CHECKS: Mapping[type[Element], Callable[[Network, Rows], list[Problem]]] = MappingProxyType(
     {
+        e.PVSystem: _check_pv_system,
         e.Line: _check_line,
         e.Transformer: _check_transformer,
         e.ThreeWindingTransformer: _check_transformer3w,

@@ -137,14 +137,16 @@ def differences(
     return worst
 
 
-ENGINES = Engines(Pandapower())
+PANDAPOWER = Pandapower()
 
 
-def ask(elements: Elements, **settings: Any) -> tuple[int, dict[str, Any]]:
+def ask(
+    elements: Elements, engine: Pandapower = PANDAPOWER, **settings: Any
+) -> tuple[int, dict[str, Any]]:
     """(status, body) of a power flow on pandapower, from bytes to bytes."""
     body = {"simulationType": "powerflow", "elements": elements, "settings": settings}
     status, _, answer = answer_request(
-        json.dumps(body).encode(), ENGINES, ENGINES["pandapower"].standard_types
+        json.dumps(body).encode(), Engines(engine), engine.standard_types
     )
     return status, json.loads(answer)
 

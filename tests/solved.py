@@ -71,12 +71,6 @@ _RUN = {
     "dc": (pp.rundcpp, "", COLUMNS),
     "unbalanced": (pp.runpp_3ph, "_3ph", COLUMNS_3PH),
 }
-#: pandapower fills other columns for the losses of phases than its empty tables have.
-_SPELT = {
-    f"{q}_{phase}_l_{unit}": f"{q}l_{phase}_{unit}"
-    for phase in "abc"
-    for q, unit in (("p", "mw"), ("q", "mvar"))
-}
 
 
 def by_hand(elements: Elements, solved: Elements | None = None, **settings: Any) -> Answer:
@@ -100,7 +94,7 @@ def by_hand(elements: Elements, solved: Elements | None = None, **settings: Any)
         ids = network.rows(kind).ids
         found = [net.result(id_, suffix) if id_ in net.where else {} for id_ in ids]
         tables[kind] = {
-            name: np.array([record.get(_SPELT.get(name, name), np.nan) for record in found])
+            name: np.array([record.get(name, np.nan) for record in found])
             for name in columns.get(kind, ())
         }
     if mode == "unbalanced":

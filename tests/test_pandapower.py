@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandapower as pp
+import pandas as pd
 import pytest
-from hand import CREATE, Elements, Hand, answer, differences, records, refused
+from hand import CREATE, Elements, Hand, answer, ask, differences, records, refused
 from pytest import approx
 
 from electrisim.elements import KINDS
+from pandapower_electrisim import Pandapower
 
 #: Both sides iterate to 1e-10 MVA over the same equations.
 SAME = 1e-9
@@ -805,3 +807,167 @@ def test_names_are_nothing_but_quoted_text_in_a_script() -> None:
         "pp.create_empty_network", "pp.create_bus", "pp.create_load", "pp.create_ext_grid",
         "pp.create_line_from_parameters", "pp.runpp", "print", "net[table].to_csv", "len",
     }  # fmt: skip
+
+
+# -- what has no solution, or no meaning -----------------------------------------------------------
+
+
+def test_a_load_that_no_line_can_feed_has_no_solution() -> None:
+    (problem, *_) = refused(feeder(d3=element("Load", bus="b3", p_mw=1e6)))
+    assert problem["kind"] == "not-converged"
+
+
+FLOAT = [0.0, -1.0, 1e-308, 1e30, 1e308, -1e308]
+EXTREMES = {
+    "lines, load and external grid": ("l1", "l2", "d3", "grid", "b2"),
+    "two tap changers": ("t",),
+    "a tap changer at the star point": ("t3",),
+    "an impedance": ("z",),
+    "an extended ward": ("w",),
+    "a load that follows the voltage": ("d3",),
+    "a DC line": ("dc",),
+    "an SVC": ("f",),
+    "a TCSC": ("f",),
+    "an SSC": ("f",),
+    "a stacked converter": ("v", "p"),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_no_number_is_a_defect_of_the_server(name: str) -> None:
+    """Every number of an element at 0, negative, tiny, huge: answered, or refused with a reason."""
+    for id_ in EXTREMES[name]:
+        part = NETWORKS[name][id_]
+        for field, value in part["parameters"].items():
+            for extreme in FLOAT if isinstance(value, float) else ():
+                moved = {**part, "parameters": {**part["parameters"], field: extreme}}
+                status, body = ask({**NETWORKS[name], id_: moved})
+                assert status in (200, 422)
+                assert "pandapower does not solve" not in body.get("error", ""), (field, extreme)
+
+
+def test_nothing_supplied_is_told_with_what_is_missing() -> None:
+    grid = {**feeder()["grid"]["parameters"], "in_service": False}
+    for network in (feeder(grid=element("External Grid", **grid)), {"b1": feeder()["b1"]}):
+        for mode in ("ac", "dc", "unbalanced"):
+            problems = refused(network, mode=mode)
+            kinds = {problem["kind"] for problem in problems}
+            assert kinds == {"no-source"} or mode == "unbalanced"
+
+
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        (element("External Grid", bus="b1", vm_pu=1.01, va_degree=3.0), "vm_pu"),
+        (element("External Grid", bus="b1", vm_pu=1.02), "va_degree"),
+        (element("Generator", bus="b4", p_mw=1.0, vm_pu=1.03), "vm_pu"),
+        (element("DC Line", from_bus="b1", to_bus="b3", p_mw=1.0, vm_from_pu=1.03), "vm_from_pu"),
+        (element("SSC", bus="b4", r_ohm=0.1, x_ohm=1.0, set_vm_pu=1.03), "set_vm_pu"),
+    ],
+    ids=lambda part: part["typ"] if isinstance(part, dict) else part,
+)
+def test_two_voltages_at_one_node_are_refused_naming_both(
+    other: dict[str, Any], field: str
+) -> None:
+    """grid at 1.02 pu ─ b1 ─ an ideal switch ─ b4"""
+    network = feeder(
+        b4=element("Bus", vn_kv=20.0), s=element("Switch", bus="b1", element="b4"), x=other
+    )
+    (problem,) = refused(network)
+    assert (problem["kind"], problem["element"], problem["field"]) == ("contradiction", "x", field)
+    assert "“grid”" in problem["message"]
+
+
+@pytest.mark.parametrize(
+    ("taps", "kind", "field"),
+    [
+        ({"tap_side": None}, "missing-parameter", "tap_side"),
+        ({"tap_step_percent": None}, "missing-parameter", "tap_step_percent"),
+        (
+            {"tap_changer_type": "Ideal", "tap_step_degree": 2.0},
+            "contradiction",
+            "tap_step_degree",
+        ),
+    ],
+    ids=["side", "step", "both steps"],
+)
+def test_a_tap_changer_that_could_not_act_is_refused(
+    taps: dict[str, Any], kind: str, field: str
+) -> None:
+    (problem,) = refused(below(**{**TAP, "tap_side": "hv", "tap_pos": 3.0, **taps}))
+    assert (problem["kind"], problem["element"], problem["field"]) == (kind, "t", field)
+
+
+@pytest.mark.parametrize(
+    ("converter", "field"),
+    [({"r_dc_ohm": 0.0}, "r_dc_ohm"), ({"controllable": False}, "controllable"),
+     ({"r_ohm": 0.0, "x_ohm": 0.0}, "x_ohm")],
+    ids=str,
+)  # fmt: skip
+def test_converters_that_pandapower_cannot_solve_are_refused(
+    converter: dict[str, Any], field: str
+) -> None:
+    given = converters()["v3"]["parameters"]
+    (problem,) = refused(converters(v3=element("VSC", **{**given, **converter})))
+    assert (problem["kind"], problem["element"], problem["field"]) == ("unsupported", "v3", field)
+
+
+def test_a_dc_source_where_a_converter_stands_is_refused() -> None:
+    (problem,) = refused(converters(s=element("Source DC", bus_dc="q")))
+    assert (problem["element"], problem["field"]) == ("s", "bus_dc")
+
+
+def test_a_dc_line_that_leaks_is_refused() -> None:
+    leaking = element("Line DC", **{**DC_LINE["parameters"], "g_us_per_km": 1.0})
+    (problem,) = refused(converters(dc=leaking))
+    assert (problem["element"], problem["field"]) == ("dc", "g_us_per_km")
+
+
+def test_a_bipolar_converter_is_refused_since_pandapower_leaves_it_out() -> None:
+    station = element(
+        "Bipolar VSC", bus="b2", bus_dc_plus="p", bus_dc_minus="q", r_ohm=0.1, x_ohm=1.0,
+        r_dc_ohm=0.1, control_mode="Vdc_Q", control_value_1=1.0, control_value_2=0.0,
+    )  # fmt: skip
+    network = converters(v2=station)
+    hand = Hand({id_: part for id_, part in network.items() if id_ != "v2"})
+    pp.create_vsc_bipolar(hand.net, 1, 0, 1, 0.1, 1.0, 0.1, control_mode="Vdc_Q")
+    (problem,) = refused(network)
+    assert (problem["kind"], problem["element"]) == ("unsupported", "v2")
+
+
+# -- supply ----------------------------------------------------------------------------------------
+
+
+def test_what_is_dead_has_null_rows_and_is_named_in_the_warnings() -> None:
+    """grid ─ b1 ══ b2 ── b3, and apart: b4 ── b5 with a load; l9 and d9 out of service at b3"""
+    network = feeder(
+        b4=element("Bus", vn_kv=20.0),
+        b5=element("Bus", vn_kv=20.0),
+        l4=element("Line", **{**CABLE, "from_bus": "b4", "to_bus": "b5"}),
+        d5=element("Load", bus="b5", p_mw=1.0),
+        l9=element("Line", **CABLE, from_bus="b2", to_bus="b3", in_service=False),
+        d9=element("Load", bus="b3", p_mw=1.0, in_service=False),
+    )
+    body = answer(network)
+    for id_ in ("b4", "b5", "l4", "d5", "l9", "d9"):
+        values = {k: v for k, v in records(body)[id_].items() if k not in ("id", "name")}
+        assert values
+        assert set(values.values()) == {None}
+    out, dark = sorted(body["warnings"])
+    assert "Line “l9”" in out
+    assert "Load “d9”" in out
+    assert all(f"“{id_}”" in dark for id_ in ("b4", "b5", "l4", "d5"))
+
+
+def test_the_empty_network_that_all_requests_share_stays_empty() -> None:
+    """Whatever is solved in whatever mode, the shared tables are what pandapower makes anew."""
+    engine = Pandapower()
+    before = {name: table for name, table in engine._empty.items()}
+    for network in NETWORKS.values():
+        for mode in ("ac", "dc", "unbalanced"):
+            ask(network, engine, mode=mode)
+    fresh = pp.create_empty_network()
+    for name, table in before.items():
+        assert engine._empty[name] is table
+        if isinstance(table, pd.DataFrame):
+            pd.testing.assert_frame_equal(table, fresh[name])
