@@ -131,9 +131,12 @@ class Case:
         errors = np.abs(difference)
         if not errors.size:
             return
+        if quantity == "angle":
+            # As a share of the voltage, whichever way round it is told.
+            quantity, errors = "voltage", np.deg2rad(np.minimum(errors, np.abs(360 - errors)))
         if claim.weight is not None:
             errors = errors * claim.weight
-        if claim.at is not None:
+        if claim.at is not None and not claim.at.all():
             errors = np.where(claim.at, errors, 0.0)
         # The first that is not a number counts as the largest.
         at = int(errors.argmax())
@@ -166,27 +169,26 @@ class Case:
 
 
 def _certificate(charges: list[Charge]) -> Certificate:
-    own, asked = (
-        [charge for charge in charges if (charge.group == "setpoint") == is_asked]
-        for is_asked in (False, True)
-    )
+    errors = {(charge.group, charge.quantity): charge.finding.error for charge in charges}
 
-    def largest(some: list[Charge], *quantities: str) -> float:
-        return max((c.finding.error for c in some if c.quantity in quantities), default=0.0)
+    def largest(*sorts: tuple[str, str]) -> float:
+        return max([errors.get(sort, 0.0) for sort in sorts])
 
-    def culprit(some: list[Charge]) -> str | None:
-        worst = max(some, key=lambda charge: charge.severity, default=None)
-        return worst.element if worst and worst.severity > 0 else None
+    def culprit(*groups: str) -> str | None:
+        some = [charge for charge in charges if charge.group in groups and charge.finding.error > 0]
+        return max(some, key=lambda charge: charge.severity).element if some else None
 
     return Certificate(
-        max_p_mismatch_mw=largest(own, "active", "current"),
-        max_q_mismatch_mvar=largest(own, "reactive"),
-        max_setpoint_error_mw=largest(asked, "active"),
-        max_setpoint_error_mvar=largest(asked, "reactive"),
-        max_setpoint_element=culprit(asked),
-        max_mismatch_element=culprit(own),
-        max_voltage_mismatch_pu=largest(own, "voltage"),
-        max_setpoint_error_pu=largest(asked, "voltage"),
+        max_p_mismatch_mw=largest(
+            ("mismatch", "active"), ("node", "active"), ("mismatch", "current")
+        ),
+        max_q_mismatch_mvar=largest(("mismatch", "reactive"), ("node", "reactive")),
+        max_setpoint_error_mw=largest(("setpoint", "active")),
+        max_setpoint_error_mvar=largest(("setpoint", "reactive")),
+        max_setpoint_element=culprit("setpoint"),
+        max_mismatch_element=culprit("mismatch", "node"),
+        max_voltage_mismatch_pu=largest(("mismatch", "voltage"), ("node", "voltage")),
+        max_setpoint_error_pu=largest(("setpoint", "voltage")),
     )
 
 
@@ -251,8 +253,13 @@ class Charge(NamedTuple):
         is_part = self.quantity == "reactive" and self.finding.claim.quantity == "power"
         return complex(value.imag) if is_part else value
 
+    @property
+    def _unit(self) -> str:
+        quantity = self.finding.claim.quantity
+        return _UNITS[self.quantity if quantity == "power" else quantity]
+
     def _told(self, values: Array) -> str:
-        value, unit = self._number(values), _UNITS[self.quantity]
+        value, unit = self._number(values), self._unit
         if self._is_phasor:
             return f"{abs(value):.9g} {unit} at {math.degrees(cmath.phase(value)):.9g}°"
         return f"{value.real:.9g} {unit}"
@@ -273,17 +280,16 @@ class Charge(NamedTuple):
         numbers = [self._number(values) for values in (claim.asked, claim.delivered)]
         sizes = [abs(number) if self._is_phasor else number.real for number in numbers]
         asked, delivered = (size if math.isfinite(size) else None for size in sizes)
-        unit = _UNITS[self.quantity]
         return {
             "cause": self.sentence,
             "elements": [self.element],
-            "evidence": {"unit": unit, "asked": asked, "delivered": delivered},
+            "evidence": {"unit": self._unit, "asked": asked, "delivered": delivered},
             "suggestion": _SUGGESTIONS[self.group],
         }
 
 
 NODES = (e.Bus, e.DCBus)
-_UNITS = {"active": "MW", "reactive": "Mvar", "current": "kA", "voltage": "pu"}
+_UNITS = {"active": "MW", "reactive": "Mvar", "current": "kA", "voltage": "pu", "angle": "°"}
 _UNRELIABLE = "Compare with the other engine or another algorithm; this answer is not reliable."
 _SUGGESTIONS = {
     "setpoint": "Ask for less here, or strengthen the network around it.",

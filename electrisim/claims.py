@@ -23,14 +23,14 @@ from electrisim.topology import Topology
 
 Found = dict[type[Element], Flows]
 Group = Literal["mismatch", "setpoint", "node"]
-Quantity = Literal["power", "active", "reactive", "current", "voltage"]
+Quantity = Literal["power", "active", "reactive", "current", "voltage", "angle"]
 
 
 class Claim(NamedTuple):
     """Delivered beside asked, element by element.
 
     quantity   power [MVA, complex], active [MW], reactive [Mvar], current [kA],
-               voltage [pu, complex or magnitude]
+               voltage [pu, complex or magnitude], angle of a voltage [degree]
     group      mismatch: of an element's numbers with its data; setpoint: with what was asked of it;
                node: of a bus's numbers with those of the elements there
     asked, delivered  shape (n,) or (k, n)
@@ -209,20 +209,38 @@ def _current_claims(answered: Answered, rows: Rows, flow: Flows, alive: Array) -
 
 
 def _voltage_claims(answered: Answered, rows: Rows, flow: Flows, alive: Array) -> Iterator[Claim]:
-    kind, sides = rows.kind, sides_of(rows.kind)
-    if answered.has(kind, f"va_{sides[0]}_degree"):
-        vm = [f"vm_{side}_pu" for side in sides]
-        va = [f"va_{side}_degree" for side in sides]
-        told = answered.phasors(kind, vm, va)
-    elif answered.has(kind, f"vm_{sides[0]}_pu") and not answered.linear:
-        told = np.array([answered.column(kind, f"vm_{side}_pu") for side in sides])
-    else:
-        return
-    at = alive if flow.attached.all() else alive & (flow.attached | ~np.isnan(told))
-    yield Claim(rows, "mismatch", "voltage", flow.voltage_pu, told, at, places=places_of(kind))
+    kind = rows.kind
+    bus = e.DCBus if kind is e.LineDC else e.Bus
+    vm = [f"vm_{side}_pu" for side in sides_of(kind)]
+    va = [f"va_{side}_degree" for side in sides_of(kind)]
+    attached = flow.attached.all()
+    if answered.has(kind, *vm) and not answered.linear:
+        here = answered.column(bus, "vm_pu")[flow.bus] if attached else np.abs(flow.voltage_pu)
+        yield _copies(answered, rows, "voltage", vm, here, flow, alive)
+    if answered.has(kind, *va):
+        if attached:
+            here = answered.column(bus, "va_degree")[flow.bus]
+        else:
+            here = np.angle(flow.voltage_pu, deg=True)
+        yield _copies(answered, rows, "angle", va, here, flow, alive)
     if flow.star_pu is not None and answered.has(kind, "va_internal_degree"):
         star = answered.phasor(kind, "vm_internal_pu", "va_internal_degree")
         yield Claim(rows, "mismatch", "voltage", flow.star_pu, star, alive, "star")
+
+
+def _copies(
+    answered: Answered,
+    rows: Rows,
+    quantity: Quantity,
+    columns: list[str],
+    here: Array,
+    flow: Flows,
+    alive: Array,
+) -> Claim:
+    """Magnitudes or angles of the ends of branches beside what they are."""
+    told = np.array([answered.column(rows.kind, name) for name in columns])
+    at = alive if flow.attached.all() else alive & (flow.attached | ~np.isnan(told))
+    return Claim(rows, "mismatch", quantity, here, told, at, places=places_of(rows.kind))
 
 
 # -- switches --------------------------------------------------------------------------------------

@@ -263,9 +263,8 @@ class PhaseSums:
                 for collected in (terminals, drawn):
                     collected.add(_phases_of(rows.at["bus"]), power, topology.alive(kind))
         group = _phases_of(topology.node).T.ravel()
-        self._left = terminals.summed(group).reshape(-1, 3).T
-        self._drawn = drawn.summed().reshape(-1, 3).T
-        self.throughput_mva = terminals.throughput(group)
+        left, self.throughput_mva = terminals.summed(group)
+        self._left, self._drawn = (each.reshape(-1, 3).T for each in (left, drawn.summed()[0]))
 
     def claims(self) -> Iterator[Claim]:
         """Nothing is left at a node, and a bus reports what the elements at it draw.

@@ -32,26 +32,22 @@ class Terminals:
 
     def add(self, bus: Array, power: Array, at: Array) -> None:
         self._bus.append(bus.ravel())
-        self._power.append(np.where(at, power, 0).ravel())
+        self._power.append((power if at.all() else np.where(at, power, 0)).ravel())
 
-    def summed(self, group: Array | None = None) -> Array:
-        """The sum per bus, or per group of buses at each of its buses [MVA]."""
+    def summed(self, group: Array | None = None) -> tuple[Array, float]:
+        """The sum per bus, or per group of buses at each of its buses; the largest throughput.
+
+        What passes a bus is half of what its terminals carry [MVA].
+        """
         if not self._bus:
-            return np.zeros(self._count, dtype=complex)
+            return np.zeros(self._count, dtype=complex), 0.0
         bus, power = np.concatenate(self._bus), np.concatenate(self._power)
         at = bus if group is None else group[bus]
-        total = np.bincount(at, power.real, self._count) + 1j * np.bincount(
-            at, power.imag, self._count
-        )
-        return total if group is None else total[group]
-
-    def throughput(self, group: Array | None = None) -> float:
-        """The largest power that passes a bus, or group: half of what its terminals carry."""
-        if not self._bus:
-            return 0.0
-        bus, power = np.concatenate(self._bus), np.concatenate(self._power)
-        carried = np.bincount(bus if group is None else group[bus], np.abs(power), self._count)
-        return float(carried.max(initial=0.0) / 2)
+        total = np.empty(self._count, dtype=complex)
+        total.real = np.bincount(at, power.real, self._count)
+        total.imag = np.bincount(at, power.imag, self._count)
+        carried = np.bincount(at, np.abs(power), self._count)
+        return total if group is None else total[group], float(carried.max(initial=0.0) / 2)
 
 
 class Sums:
@@ -73,9 +69,10 @@ class Sums:
             else:
                 _add_elements(answered, kind, (ac, drawn), (dc, drawn_dc))
         group = _add_ideal_switches(answered, ac)
-        self._left, self._left_dc = ac.summed(group), dc.summed()
-        self._drawn, self._drawn_dc = drawn.summed(), drawn_dc.summed()
-        self.throughput_mva = max(ac.throughput(group), dc.throughput())
+        self._left, through = ac.summed(group)
+        self._left_dc, through_dc = dc.summed()
+        self._drawn, self._drawn_dc = drawn.summed()[0], drawn_dc.summed()[0]
+        self.throughput_mva = max(through, through_dc)
 
     def claims(self) -> Iterator[Claim]:
         """Nothing is left at a node, and a bus reports what the elements at it draw."""

@@ -42,6 +42,7 @@ class Topology:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._alive: dict[type[Element], Array] = {}
+        self._attached: dict[tuple[type[Element], str], Array] = {}
         self._in_service = np.asarray(network.rows(e.Bus).column("in_service"), dtype=bool)
         self._in_service_dc = np.asarray(network.rows(e.DCBus).column("in_service"), dtype=bool)
         self.node = self._fuse()
@@ -49,9 +50,14 @@ class Topology:
 
     def attached(self, rows: Rows, field: str) -> Array:
         """Whether each element's terminal `field` is connected to its bus, shape (n,)."""
-        if _at_dc(field):
-            return np.asarray(self._in_service_dc[rows.at[field]])
-        return np.asarray(self._in_service[rows.at[field]] & ~self.opened(rows, field))
+        found = self._attached.get((rows.kind, field))
+        if found is None:
+            if _at_dc(field):
+                found = self._in_service_dc[rows.at[field]]
+            else:
+                found = self._in_service[rows.at[field]] & ~self.opened(rows, field)
+            self._attached[rows.kind, field] = found
+        return found
 
     def opened(self, rows: Rows, field: str) -> Array:
         """Whether an open switch detaches each element's terminal `field`, shape (n,)."""

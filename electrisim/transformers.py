@@ -80,53 +80,67 @@ class Winding(NamedTuple):
 class _Tap(NamedTuple):
     """A tap changer: where it sits, and what it does to the voltage of its winding.
 
-    du      voltage that it adds, of the winding's rated one, complex
-    ideal   where it is an ideal phase shifter the angle that it adds [degree]; elsewhere NaN
+    du      voltage that it adds, of the winding's rated one; complex where it turns it
+    ideal   where it is an ideal phase shifter the angle that it adds [degree], elsewhere NaN;
+            None where there is none
     """
 
     on_hv: Array
     on_lv: Array
     du: Array
-    ideal: Array
+    ideal: Array | None
 
     def apply(self, winding: Winding) -> Winding:
-        turns = np.where(np.isnan(self.ideal), 1 + self.du, 1)
-        # pandapower takes the principal branch: a tap never turns a winding around.
-        by_du = np.rad2deg(np.arctan(turns.imag / turns.real))
-        angle = np.where(np.isnan(self.ideal), by_du, self.ideal)
-        return Winding(
-            np.where(self.on_hv, winding.hv_kv * np.abs(turns), winding.hv_kv),
-            np.where(self.on_lv, winding.lv_kv * np.abs(turns), winding.lv_kv),
-            winding.shift + np.where(self.on_hv, angle, 0) - np.where(self.on_lv, angle, 0),
-        )
+        factor, angle = np.abs(1 + self.du), None
+        if np.iscomplexobj(self.du):
+            # pandapower takes the principal branch: a tap never turns a winding around.
+            angle = np.rad2deg(np.arctan(self.du.imag / (1 + self.du.real)))
+        if self.ideal is not None:
+            is_ideal = ~np.isnan(self.ideal)
+            factor = np.where(is_ideal, 1, factor)
+            angle = np.where(is_ideal, self.ideal, 0 if angle is None else angle)
+        hv_kv = np.where(self.on_hv, winding.hv_kv * factor, winding.hv_kv)
+        lv_kv = np.where(self.on_lv, winding.lv_kv * factor, winding.lv_kv)
+        if angle is None:
+            return Winding(hv_kv, lv_kv, winding.shift)
+        shift = winding.shift + np.where(self.on_hv, angle, 0) - np.where(self.on_lv, angle, 0)
+        return Winding(hv_kv, lv_kv, shift)
 
 
 def _tap(rows: Rows, changer: str, side: Array) -> _Tap:
     """The tap changers "" or "2": Δ·step·e^{jφ}, or an ideal phase shifter's angle."""
-    neutral = np.nan_to_num(rows.column(f"tap{changer}_neutral"))
-    position = rows.column(f"tap{changer}_pos")
-    steps = np.where(np.isnan(position), 0, position - neutral)
-    percent = np.nan_to_num(rows.column(f"tap{changer}_step_percent"))
-    degree = np.nan_to_num(rows.column(f"tap{changer}_step_degree"))
-    is_ideal = np.array(rows.values(f"tap{changer}_changer_type"), dtype=object) == "Ideal"
-    by_percent = 2 * np.rad2deg(np.arcsin(steps * percent / 200))
-    return _Tap(
-        on_hv=side == "hv",
-        on_lv=side == "lv",
-        du=steps * percent / 100 * np.exp(1j * np.deg2rad(degree)),
-        ideal=np.where(is_ideal, np.where(degree != 0, steps * degree, by_percent), np.nan),
-    )
+    position, neutral = rows.column(f"tap{changer}_pos"), rows.column(f"tap{changer}_neutral")
+    steps = np.where(np.isnan(position), 0, position - _or_none(neutral))
+    percent = _or_none(rows.column(f"tap{changer}_step_percent"))
+    degree = _or_none(rows.column(f"tap{changer}_step_degree"))
+    du = steps * percent / 100
+    ideal = None
+    types = rows.values(f"tap{changer}_changer_type")
+    if "Ideal" in types:
+        by_percent = 2 * np.rad2deg(np.arcsin(steps * percent / 200))
+        angle = np.where(degree != 0, steps * degree, by_percent)
+        ideal = np.where(np.array(types, dtype=object) == "Ideal", angle, np.nan)
+    if degree.any():
+        du = du * np.exp(1j * np.deg2rad(degree))
+    return _Tap(side == "hv", side == "lv", du, ideal)
+
+
+def _or_none(values: Array) -> Array:
+    """The values, 0 where there is none."""
+    return np.where(np.isnan(values), 0, values)
 
 
 def _leg_tap(rows: Rows, here: Array, side: str) -> _Tap:
     """The tap changer of a leg of a star; at the star point it sits inversely on the other end."""
     tap = _tap(rows, "", np.where(here, "hv" if side == "hv" else "lv", ""))
     at_star = here & np.asarray(rows.column("tap_at_star_point"), dtype=bool)
+    if not at_star.any():
+        return tap
     return _Tap(
         on_hv=np.where(at_star, tap.on_lv, tap.on_hv),
         on_lv=np.where(at_star, tap.on_hv, tap.on_lv),
         du=np.where(at_star, -tap.du / (1 + tap.du), tap.du),
-        ideal=np.where(at_star, -tap.ideal, tap.ideal),
+        ideal=None if tap.ideal is None else np.where(at_star, -tap.ideal, tap.ideal),
     )
 
 
@@ -163,11 +177,16 @@ def windings(network: Network, rows: Rows, settings: Settings) -> tuple[TwoPorts
         pfe_mw=rows.column("pfe_kw") / 1e3,
         i0_percent=rows.column("i0_percent"),
         parallel=rows.column("parallel"),
-        share_r=np.where(np.isnan(shares[0]), 0.5, shares[0]),
-        share_x=np.where(np.isnan(shares[1]), 0.5, shares[1]),
+        share_r=_half_where_none(shares[0]),
+        share_x=_half_where_none(shares[1]),
     )
     vn_hv, vn_lv = vn_kv[rows.at["hv_bus"]], vn_kv[rows.at["lv_bus"]]
     return _two_winding(plate, winding, vn_hv, vn_lv, settings), winding
+
+
+def _half_where_none(share: Array) -> Array | float:
+    none = np.isnan(share)
+    return 0.5 if none.all() else np.where(none, 0.5, share)
 
 
 def _two_winding(
@@ -185,7 +204,9 @@ def _two_winding(
     reactive = np.sqrt(np.maximum(no_load**2 - plate.pfe_mw**2, 0))
     y = (plate.pfe_mw - 1j * reactive) * parallel * (vn_to / winding.lv_kv) ** 2
     turns = winding.hv_kv / winding.lv_kv * vn_to / vn_from
-    ratio = turns * np.exp(1j * np.deg2rad(winding.shift))
+    ratio = turns
+    if winding.shift.any():
+        ratio = turns * np.exp(1j * np.deg2rad(winding.shift))
     if settings.trafo_model == "pi":
         series = 1 / (r + 1j * x)
         return TwoPorts(series, series, y / 2, y / 2, ratio)
