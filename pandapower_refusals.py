@@ -8,7 +8,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.elements import Element
-from electrisim.network import Array, Network, Rows, fault
+from electrisim.network import Array, Network, Rows, across_voltages, fault
 from electrisim.problems import Problem, ProblemError
 from electrisim.settings import Settings
 from electrisim.studies.powerflow import PowerFlow
@@ -32,7 +32,12 @@ def refusals(network: Network, settings: Settings) -> list[Problem]:
         reasons, elements = _linear_settings(settings), _linear_elements(network)
     else:
         reasons, elements = _newton_settings(network, settings), _newton_elements(network)
-    return [*said(settings, foreign(settings)), *said(settings, reasons), *elements]
+    return [
+        *said(settings, foreign(settings)),
+        *said(settings, reasons),
+        *elements,
+        *across_levels(network),
+    ]
 
 
 def said(settings: Settings, reasons: Iterable[tuple[str, str]]) -> Iterator[Problem]:
@@ -51,6 +56,18 @@ def foreign(settings: Settings) -> _Reasons:
     for name in ("binding", "source_impedance", "solution_mode", "load_model", "control_mode"):
         if getattr(settings, name) != getattr(Settings(), name):
             yield name, "is OpenDSS' own; pandapower does not know it"
+
+
+def across_levels(network: Network) -> Iterator[Problem]:
+    """Lines between buses of unequal vn_kv, where pandapower equates pu.
+
+    The engine computes with kilovolts only where it converts them: 1 pu at one end is 1 pu at the
+    other end of a line without current, whatever the two are in kV.
+    """
+    hint = " Give them one vn_kv, draw a transformer, or use the engine opendss."
+    for rows, row, ends in across_voltages(network):
+        text = f"joins buses of {ends}, which pandapower would take for one voltage"
+        yield fault(rows, row, "to_bus", "unsupported", text, hint)
 
 
 def _newton_settings(network: Network, settings: PowerFlow) -> _Reasons:

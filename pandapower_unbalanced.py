@@ -25,7 +25,7 @@ from electrisim.results import COLUMNS_3PH, Solution
 from electrisim.studies.powerflow import PowerFlow
 from electrisim.sweep import Chunk
 from electrisim.topology import Topology
-from pandapower_refusals import FOLLOWS_VOLTAGE, foreign, said
+from pandapower_refusals import FOLLOWS_VOLTAGE, across_levels, foreign, said
 from pandapower_script import script
 from pandapower_solving import solve
 from pandapower_tables import Block, power_flow_blocks
@@ -62,7 +62,8 @@ VECTOR_GROUPS = ("Dyn", "YNyn", "Yzn")
 def refusals(network: Network, settings: PowerFlow) -> list[Problem]:
     """Every setting and element of an unbalanced study that pandapower would ignore or refuse."""
     reasons = [*foreign(settings), *_settings(settings)]
-    return [*said(settings, reasons), *_elements(network, settings)]
+    elements = [*_elements(network, settings), *across_levels(network)]
+    return [*said(settings, reasons), *elements]
 
 
 def _settings(settings: PowerFlow) -> Iterator[tuple[str, str]]:

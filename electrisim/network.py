@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -134,6 +134,9 @@ class Network:
             problems.append(Problem(kind="no-bus", message="The network has no bus."))
         if problems:
             raise ProblemError(problems)
+        self.warnings += [
+            f"{rows.label(row)} joins buses of {ends}." for rows, row, ends in across_voltages(self)
+        ]
 
     @property
     def kinds(self) -> list[type[Element]]:
@@ -519,14 +522,19 @@ def _check_xward(network: Network, rows: Rows) -> list[Problem]:
 
 def _check_switch(network: Network, rows: Rows) -> list[Problem]:
     problems = []
+    vn_kv = network.rows(e.Bus).column("vn_kv")
     for row, (et, element, bus) in enumerate(
         zip(rows.at["et"], rows.at["element"], rows.at["bus"], strict=True)
     ):
         if element < 0 or bus < 0:
             continue
         if et == "b":
+            one, other = vn_kv[bus], vn_kv[element]
             if element == bus:
                 problems.append(fault(rows, row, "element", "loop", "joins a bus to itself"))
+            elif one != other:
+                text = f"joins buses of {one:g} kV and {other:g} kV, which cannot be one voltage"
+                problems.append(fault(rows, row, "element", "contradiction", text))
             continue
         branches = network.rows(_ET[et])
         ends = {int(branches.at[port.bus][element]) for port in branches.kind.ports}
@@ -555,6 +563,16 @@ _CHECKS: Mapping[type[Element], Callable[[Network, Rows], list[Problem]]] = Mapp
         e.Switch: _check_switch,
     }
 )
+
+
+def across_voltages(network: Network) -> Iterator[tuple[Rows, int, str]]:
+    """Lines between buses of unequal vn_kv: (rows, row, both voltages in words)."""
+    vn_kv = network.rows(e.Bus).column("vn_kv")
+    lines = network.rows(e.Line)
+    if len(lines):
+        one, other = (vn_kv[lines.at[field]] for field in ("from_bus", "to_bus"))
+        for row in np.flatnonzero(one != other).tolist():
+            yield lines, row, f"{one[row]:g} kV and {other[row]:g} kV"
 
 
 def with_std_type(element: dict[str, Any], library: Mapping[str, Any]) -> dict[str, Any]:

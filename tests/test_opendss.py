@@ -539,3 +539,14 @@ def test_what_the_engine_does_not_take_is_told_of_its_element(monkeypatch):
         part.commands[0] = part.commands[0].replace("kw=3000.0", "kw=three")
         with pytest.raises(ProblemError, match="Load “Village” has values that OpenDSS"):
             model.power_flow()
+
+
+def test_a_bus_of_another_nominal_voltage_has_the_same_kilovolts():
+    """grid ─ b1 ── b2 (20 kV) ── b3 (20 or 21 kV) ─ load"""
+    kv = []
+    for vn_kv in (20, 21):
+        network = at_20_kv(b3=bus(vn_kv), l2=cable("b2", "b3"), d1=load("b3"))
+        found = solve(network, solver="opendss")
+        assert bool(found.warnings) is (vn_kv == 21)
+        kv.append(columns(found, "Bus")["vm_pu"][2] * vn_kv)
+    assert kv[1] == approx(kv[0], rel=1e-9)

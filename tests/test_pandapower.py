@@ -898,6 +898,26 @@ def test_a_tap_changer_that_could_not_act_is_refused(
     assert (problem["kind"], problem["element"], problem["field"]) == (kind, "t", field)
 
 
+@pytest.mark.parametrize("mode", ["ac", "dc"])
+@pytest.mark.parametrize(
+    ("joining", "kind", "field"),
+    [
+        (element("Line", from_bus="b3", to_bus="b4", **CABLE), "unsupported", "to_bus"),
+        (element("Switch", bus="b3", element="b4", closed=False), "contradiction", "element"),
+    ],
+    ids=["line", "switch"],
+)
+def test_what_joins_two_nominal_voltages_is_refused_as_pandapower_equates_them(
+    joining: dict[str, Any], kind: str, field: str, mode: str
+) -> None:
+    """… b3 (20 kV) ─ a line or a switch ─ b4 (21 kV): pandapower would make 1 pu of 1 pu."""
+    problems = refused(feeder(b4=element("Bus", vn_kv=21.0), j=joining), mode=mode)
+    (problem,) = [problem for problem in problems if problem["element"] == "j"]
+    told = (problem["kind"], problem["element"], problem["field"])
+    assert told == (kind, "j", field)
+    assert "20 kV and 21 kV" in problem["message"]
+
+
 @pytest.mark.parametrize(
     ("converter", "field"),
     [({"r_dc_ohm": 0.0}, "r_dc_ohm"), ({"controllable": False}, "controllable"),
