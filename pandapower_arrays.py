@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,13 +33,17 @@ from pandapower.pypower.idx_brch import (
 )
 from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD
 from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
+from pandapower.pypower.makeBdc import makeBdc
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import MatrixRankWarning, spsolve
 
 from electrisim.network import Array
 
 #: What must agree does so within this, absolute or relative to the value.
 SAME = 1e-6
+#: A voltage below this may be that of the lower of two solutions [pu].
+LOW_PU = 0.85
 
 
 class CannotCompileError(Exception):
@@ -96,6 +101,27 @@ class Arrays:
         self.ref_gen = np.isin(np.arange(len(gen)), inner["ref_gens"])
         # What reference generators deliver, pandapower has overwritten by its result.
         self.gen_p_mw = np.where(self.ref_gen, 0.0, gen[:, PG])
+        self.bus = bus
+
+    @functools.cached_property
+    def cold(self) -> Array:
+        """Voltages from which pandapower starts: angles of the linear power flow, 1 pu or as held.
+
+        Where the linear power flow has no solution, the angles are those of the base case.
+        """
+        b_bus, _, shifted, *_ = makeBdc(self.bus, self.branch)
+        inner = np.setdiff1d(np.arange(self.count), self.ref)
+        angle = np.angle(self.voltage)
+        injected = -self.drawn_mva.real
+        np.add.at(injected, self.gen_bus, self.gen_p_mw)
+        power = injected / self.base_mva - self.y_earth.real - shifted
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", MatrixRankWarning)
+            known = b_bus[inner][:, self.ref] @ angle[self.ref]
+            found = spsolve(b_bus[inner][:, inner].tocsc(), power[inner] - known)
+        angle[inner] = np.where(np.isfinite(found), found, angle[inner])
+        holding = np.isin(np.arange(self.count), np.r_[self.pv, self.ref])
+        return np.asarray(np.where(holding, np.abs(self.voltage), 1.0) * np.exp(1j * angle))
 
     def branches_of(self, table: str) -> Array:
         """Branches here of a table's elements, -1 where out; shape (branches per element, n)."""
@@ -257,15 +283,18 @@ class Solver:
         grid.change_algorithm(AlgorithmType.NRSing_KLU)
         return grid
 
-    def start(self, padding: int) -> Array:
-        a = self.arrays
-        slack = a.voltage[a.ref[0]]
-        return np.r_[a.voltage[self.inner], slack, np.full(padding, slack)]
+    def _start(self, voltage: Array, padding: int) -> Array:
+        return np.r_[voltage[self.inner], np.full(padding + 1, voltage[self.arrays.ref[0]])]
+
+    def _is_low(self, voltage: Array) -> Array:
+        """Whether a bus with supply has so low a voltage that a cold start should confirm it."""
+        magnitude = np.abs(voltage[..., self.inner])
+        return np.asarray(((magnitude < LOW_PU) & (magnitude > 0)).any(axis=-1))
 
     def _check(self) -> None:
         """The admittances and the base voltages must be pandapower's."""
         a, inner = self.arrays, self.inner
-        found = self.grid.ac_pf(self.start(0), self.max_iteration, self.tolerance)
+        found = self.grid.ac_pf(self._start(a.voltage, 0), self.max_iteration, self.tolerance)
         if len(found) == 0 or np.abs(found[:-1] - a.voltage[inner]).max() > SAME:
             raise CannotCompileError("lightsim2grid does not confirm the base case")
         ours = csr_matrix(self.grid.get_Ybus())[: len(inner), : len(inner)]
@@ -274,25 +303,38 @@ class Solver:
             raise CannotCompileError("lightsim2grid does not confirm the admittances")
 
     def solve(self, inputs: Inputs) -> tuple[Array, Array]:
-        """Voltages, shape (n, n_bus), 0 without supply, and which cases have a solution."""
+        """Voltages, shape (n, n_bus), 0 without supply, and which cases have a solution.
+
+        From the base case Newton's method may reach the lower of two solutions where voltages are
+        low, there or here: such cases start where pandapower would.
+        """
         voltage = np.zeros((inputs.count, self.arrays.count), dtype=complex)
         solved = np.zeros(inputs.count, dtype=bool)
         # Every bus that some case releases costs all cases of a batch an unknown.
         free = np.zeros(inputs.count, dtype=bool)
         if inputs.released is not None:
             free = inputs.released.any(axis=1)
+        is_cold = bool(self._is_low(self.arrays.voltage))
         for rows in (np.flatnonzero(~free), np.flatnonzero(free)):
             if not len(rows):
                 continue
             part = inputs.take(rows) if len(rows) < inputs.count else inputs
-            voltage[rows], solved[rows] = self._batch(part, 0, _CHORD)
+            voltage[rows], solved[rows] = self._batch(part, 0, _CHORD, is_cold)
             lost = rows[~solved[rows]]
             if len(lost):
                 padding = self.arrays.count if np.isin(lost, inputs.off[0]).any() else 0
-                voltage[lost], solved[lost] = self._batch(inputs.take(lost), padding, _NEWTON)
+                part = inputs.take(lost)
+                voltage[lost], solved[lost] = self._batch(part, padding, _NEWTON, is_cold)
+            low = rows[solved[rows] & self._is_low(voltage[rows])]
+            if len(low) and not is_cold:
+                padding = self.arrays.count if np.isin(low, inputs.off[0]).any() else 0
+                part = inputs.take(low)
+                voltage[low], solved[low] = self._batch(part, padding, _NEWTON, is_cold=True)
         return voltage, solved
 
-    def _batch(self, inputs: Inputs, padding: int, policy: list[int]) -> tuple[Array, Array]:
+    def _batch(
+        self, inputs: Inputs, padding: int, policy: list[int], is_cold: bool
+    ) -> tuple[Array, Array]:
         a, count = self.arrays, inputs.count
         batch = ScenarioSweepCPP(self._padded_grid if padding else self.grid)
         batch.change_algorithm(AlgorithmType.NRSing_KLU)
@@ -300,11 +342,12 @@ class Solver:
         config.int_params = policy
         batch.set_algo_config(config)
         batch.handle_disconnected_grid = True
-        batch.init_from_n_powerflow = True
+        batch.init_from_n_powerflow = not is_cold
         batch.nb_thread = min(_THREADS, 1 + count // 64)
         self._set_outages(batch, inputs, padding)
         self._set_injections(batch, inputs)
-        batch.compute(self.start(padding), self.max_iteration, self.tolerance)
+        start = self._start(a.cold if is_cold else a.voltage, padding)
+        batch.compute(start, self.max_iteration, self.tolerance)
         solved = np.array(batch.converged_mask(), dtype=bool)
         voltage = np.zeros((count, a.count), dtype=complex)
         voltage[:, self.inner] = batch.get_voltages()[:, : len(self.inner)]

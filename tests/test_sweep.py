@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pandapower.auxiliary import LoadflowNotConverged
 
-from electrisim.change import Changes, outages
+from electrisim.change import Changes, Series, outages
 from electrisim.elements import KIND
 from electrisim.network import Network
 from electrisim.sweep import Chunk
@@ -269,3 +269,30 @@ def test_outages_are_as_pandapower_solves_them_one_by_one(
     assert_same(
         elements, network, chunks, [{id_: {"in_service": False} for id_ in ids} for ids in lost]
     )
+
+
+def weak(load_mw: float, q_mvar: float) -> Elements:
+    """grid ── 30 km of 20 kV cable ── load: beyond 13 MW, 4.3 Mvar there soon is no solution"""
+    return {
+        "g": grid("a"),
+        "a": bus(20),
+        "b": bus(20),
+        "l": cable("a", "b", 30),
+        "d": load("b", load_mw, q_mvar),
+    }
+
+
+def test_light_load_is_found_from_a_base_case_close_to_its_limit() -> None:
+    """There are two solutions; Newton's method from a low voltage may reach the lower one."""
+    elements = weak(13.0, 4.3)
+    _, network = decoded(elements)
+    shares = np.array([0.95, 0.9, 0.6, 0.4, 0.25, 0.12, 0.06, 0.01])
+    rows = np.zeros(1, dtype=np.int64)
+    profile = {
+        (KIND["Load"], name): Series(rows, shares[:, None] * asked)
+        for name, asked in (("p_mw", 13.0), ("q_mvar", 4.3))
+    }
+    chunks = swept(network, Changes(len(shares), series=profile))
+    assert {chunk.note for chunk in chunks} == {""}
+    cases = [{"d": {"p_mw": 13.0 * share, "q_mvar": 4.3 * share}} for share in shares]
+    assert_same(elements, network, chunks, cases)

@@ -343,8 +343,9 @@ class _Findings:
             for at, row in np.argwhere(counts).tolist():
                 value = float(values[at, row])
                 violations[at].append(self.watch.violation(limit, row, value))
-            beyond = np.where(counts, limit.beyond(values) / limit.limits, 0)
-            severity += beyond.sum(axis=1)
+            beyond = np.where(counts, limit.beyond(values), 0)
+            # A limit of 0 is no measure of what is beyond it.
+            severity += (beyond / np.where(limit.limits > 0, limit.limits, 1)).sum(axis=1)
         dead, lost_mw = self._add_losses(chunk, violations)
         self.severity[chunk.cases] = severity
         extremes = self._extremes(chunk)
