@@ -8,8 +8,9 @@ adds up the powers at every node; here they are weighed. No engine is asked, and
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,33 +55,95 @@ def certify(
         return _certify_balanced(Answered(network, topology, settings, tables))
 
 
+def severities(
+    network: Network, topology: Topology, settings: Settings, tables: Tables
+) -> dict[str, float]:
+    """How far each element's own numbers are from its data: id → share of what is accepted.
+
+    Above 1 an answer is refused for it. What a node says of several elements is left out.
+    """
+    with np.errstate(all="ignore"):
+        if settings.model == "unbalanced":
+            claims, limit_mva = _phase_claims(Phased(network, topology, settings, tables))
+        else:
+            claims, limit_mva = _balanced_claims(Answered(network, topology, settings, tables))
+        found: dict[str, float] = {}
+        for claim in claims:
+            for quantity, errors in claim_errors(claim) if claim.group != "node" else ():
+                limit = VOLTAGE_PU if quantity == "voltage" else limit_mva
+                shares = np.atleast_2d(errors).max(axis=0) / limit
+                for id_, share in zip(claim.rows.ids, shares.tolist(), strict=True):
+                    found[id_] = max(found.get(id_, 0.0), share if share == share else math.inf)
+        return found
+
+
 def _certify_balanced(answered: Answered) -> Certificate:
-    case = Case()
-    case.weigh(supply_claims(answered))
-    case.close(ABSOLUTE_MVA)
-    found = answered.flows()
-    sums = Sums(answered, found)
-    limit_mva = _limit_mva(sums.throughput_mva)
-    case.weigh(setpoint_claims(answered, limit_mva))
-    case.weigh(branch_claims(answered, found))
-    case.weigh(switch_claims(answered, found))
-    case.weigh(bus_claims(answered))
-    case.weigh(sums.claims())
+    case = _supplied(answered)
+    claims, limit_mva = _balanced_claims(answered)
+    case.weigh(claims)
     return case.close(limit_mva)
 
 
 def _certify_phases(answered: Phased) -> Certificate:
+    case = _supplied(answered)
+    claims, limit_mva = _phase_claims(answered)
+    case.weigh(claims)
+    return case.close(limit_mva)
+
+
+def _supplied(answered: Answered) -> Case:
+    """A case in which whatever is supplied has numbers; without them there is nothing to judge."""
     case = Case()
     case.weigh(supply_claims(answered))
     case.close(ABSOLUTE_MVA)
+    return case
+
+
+def _balanced_claims(answered: Answered) -> tuple[Iterator[Claim], float]:
+    """Everything that an answer claims, and what is accepted of each [MVA]."""
+    found = answered.flows()
+    sums = Sums(answered, found)
+    limit_mva = _limit_mva(sums.throughput_mva)
+    claims = itertools.chain(
+        setpoint_claims(answered, limit_mva),
+        branch_claims(answered, found),
+        switch_claims(answered, found),
+        bus_claims(answered),
+        sums.claims(),
+    )
+    return claims, limit_mva
+
+
+def _phase_claims(answered: Phased) -> tuple[Iterator[Claim], float]:
     found = phases.phase_flows(answered)
     sums = phases.PhaseSums(answered, found)
-    limit_mva = _limit_mva(sums.throughput_mva)
-    case.weigh(phases.setpoint_claims(answered))
-    case.weigh(phases.branch_claims(answered, found))
-    case.weigh(phases.bus_claims(answered))
-    case.weigh(sums.claims())
-    return case.close(limit_mva)
+    claims = itertools.chain(
+        phases.setpoint_claims(answered),
+        phases.branch_claims(answered, found),
+        phases.bus_claims(answered),
+        sums.claims(),
+    )
+    return claims, _limit_mva(sums.throughput_mva)
+
+
+def claim_errors(claim: Claim) -> Iterator[tuple[str, Array]]:
+    """By how much a claim misses, by quantity: active, reactive, current [MVA], voltage [pu]."""
+    difference = claim.delivered - claim.asked
+    parts = [(claim.quantity, difference)]
+    if claim.quantity == "power":
+        parts = [("active", difference.real)]
+        if np.iscomplexobj(claim.asked):
+            parts.append(("reactive", difference.imag))
+    for quantity, part in parts:
+        errors = np.abs(part)
+        if quantity == "angle":
+            # As a share of the voltage, whichever way round it is told.
+            quantity, errors = "voltage", np.deg2rad(np.minimum(errors, np.abs(360 - errors)))
+        if claim.weight is not None:
+            errors = errors * claim.weight
+        if claim.at is not None and not claim.at.all():
+            errors = np.where(claim.at, errors, 0.0)
+        yield quantity, errors
 
 
 def _limit_mva(throughput_mva: float) -> float:
@@ -119,25 +182,12 @@ class Case:
 
     def weigh(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
-            difference = claim.delivered - claim.asked
-            if claim.quantity != "power":
-                self._compare(claim, claim.quantity, difference)
-                continue
-            self._compare(claim, "active", difference.real)
-            if np.iscomplexobj(claim.asked):
-                self._compare(claim, "reactive", difference.imag)
+            for quantity, errors in claim_errors(claim):
+                self._compare(claim, quantity, errors)
 
-    def _compare(self, claim: Claim, quantity: str, difference: Array) -> None:
-        errors = np.abs(difference)
+    def _compare(self, claim: Claim, quantity: str, errors: Array) -> None:
         if not errors.size:
             return
-        if quantity == "angle":
-            # As a share of the voltage, whichever way round it is told.
-            quantity, errors = "voltage", np.deg2rad(np.minimum(errors, np.abs(360 - errors)))
-        if claim.weight is not None:
-            errors = errors * claim.weight
-        if claim.at is not None and not claim.at.all():
-            errors = np.where(claim.at, errors, 0.0)
         # The first that is not a number counts as the largest.
         at = int(errors.argmax())
         error = errors.item(at)

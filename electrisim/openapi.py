@@ -26,7 +26,7 @@ from electrisim.results import (
     unit_of,
 )
 from electrisim.schema import Schema, object_of, parameter, ref
-from electrisim.studies import STUDIES, Study, contingency, opf
+from electrisim.studies import STUDIES, Study, contingency, crosscheck, opf
 
 #: The result columns of each model that a study may use.
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
@@ -171,7 +171,7 @@ def _problem(description: str, *, retry_after: bool = False) -> Schema:
 
 
 def _schemas() -> Schema:
-    structs = [Problem, Certificate, Losses, *contingency.SHAPES, *opf.SHAPES]
+    structs = [Problem, Certificate, Losses, *contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -232,6 +232,8 @@ def _study(name: str, study: Study) -> Schema:
     fields = fields_of(study.Settings)
     elements = {"type": "object", "minProperties": 1, "additionalProperties": ref("Element")}
     models = [ref(f"{model.capitalize()}Results") for model in FORMS]
+    if name == "crosscheck":
+        models.append(_IN_COLUMNS)
     return {
         f"{title}Settings": object_of({f.name: parameter(f) for f in fields.values()}, []),
         f"{title}Request": object_of(
@@ -332,6 +334,25 @@ _BESIDE: Mapping[str, Schema] = {
             "type": "object",
             "description": "The factors of the presets that were asked for, one per step.",
             "additionalProperties": _NUMBERS,
+        },
+    },
+    "crosscheck": {
+        "verdict": ref("Verdict"),
+        "engines": {"type": "array", "items": ref("EngineReport")},
+        "largest": {
+            "type": "array",
+            "description": "The largest difference of every quantity, the gravest first.",
+            "items": ref("Difference"),
+        },
+        "causes": {"type": "array", "items": ref("Cause")},
+        "differences": {
+            "type": "object",
+            "description": "The second engine's numbers less the first's, per element in columns.",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"ids": {"type": "array", "items": _TEXT}},
+                "additionalProperties": _NUMBERS,
+            },
         },
     },
 }

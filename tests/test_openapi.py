@@ -99,10 +99,11 @@ def test_every_result_column_is_described_with_its_unit(model):
     ],
 )
 def test_every_example_is_a_request_and_its_answer_an_answer(client, name):
-    assert not list(validator("PowerFlowRequest").iter_errors(EXAMPLES[name]))
+    study = STUDIES[EXAMPLES[name]["simulationType"]].Settings.__name__
+    assert not list(validator(f"{study}Request").iter_errors(EXAMPLES[name]))
     response = client.post("/", json=EXAMPLES[name])
     assert response.status_code == 200, response.text
-    assert not list(validator("PowerFlowAnswer").iter_errors(response.get_json()))
+    assert not list(validator(f"{study}Answer").iter_errors(response.get_json()))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import contingency, opf, powerflow, timeseries
+from electrisim.studies import contingency, crosscheck, opf, powerflow, timeseries
 
 
 class Study(NamedTuple):
@@ -23,5 +23,6 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "opf": Study(opf.OptimalPowerFlow, opf.run),
         "contingency": Study(contingency.Contingency, contingency.run),
         "timeseries": Study(timeseries.TimeSeries, timeseries.run),
+        "crosscheck": Study(crosscheck.CrossCheck, crosscheck.run),
     }
 )
