@@ -6,6 +6,7 @@ are no skips.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 class NoSkips:
     def __init__(self, root: Path) -> None:
         self.shared_is_absent = not (root / SHARED).exists()
-        self.skips: list[str] = []
+        self.skips: dict[str, None] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.note(report)
@@ -33,10 +34,17 @@ class NoSkips:
             return
         reason = reason_of(report)
         if not (self.shared_is_absent and SHARED in reason):
-            self.skips.append(f"{report.nodeid}: {reason}")
+            self.skips[f"{report.nodeid}: {reason}"] = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of pytest-xdist ended; what it skipped while collecting only it has seen."""
+        self.skips.update(dict.fromkeys(getattr(node, "workeroutput", {}).get("skips", ())))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["skips"] = list(self.skips)
         if self.skips and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -114,6 +114,8 @@ def test_setup_without_a_python_says_what_to_install(tmp_path):
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("workers", [0, 1], ids=["one process", "a worker"])
+@pytest.mark.parametrize("level", ["module", "test"])
 @pytest.mark.parametrize(
     ("reason", "shared_exists", "passes"),
     [
@@ -122,17 +124,22 @@ def test_setup_without_a_python_says_what_to_install(tmp_path):
         ("needs ../shared", True, False),
     ],
 )
-def test_a_skip_fails_the_run_where_none_is_allowed(tmp_path, reason, shared_exists, passes):
+def test_a_skip_fails_the_run_where_none_is_allowed(
+    tmp_path, reason, shared_exists, passes, level, workers
+):
     tests = tmp_path / "checkout/tests"
     tests.mkdir(parents=True)
     shutil.copy(ROOT / "tests/no_skips.py", tests)
-    (tests / "test_one.py").write_text(
-        f"import pytest\n\ndef test_one():\n    pytest.skip({reason!r})\n"
-    )
+    skip = f"pytest.skip({reason!r}, allow_module_level=True)"
+    one = f"def test_one():\n    {skip}\n" if level == "test" else f"{skip}\n"
+    (tests / "test_one.py").write_text(f"import pytest\n\n{one}")
+    (tests / "test_two.py").write_text("def test_two():\n    pass\n")
     if shared_exists:
         (tmp_path / "shared").mkdir()
+    options = ["-q", "-p", "xdist.plugin", "-p", "tests.no_skips", "--rootdir", "."]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.no_skips", "--rootdir", "."],
+        [sys.executable, "-m", "pytest", *options, "-n", str(workers)],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=tests.parent,
         capture_output=True,
         text=True,
