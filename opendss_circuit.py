@@ -35,7 +35,7 @@ class Part(NamedTuple):
     names       of the elements, as in “line.l0”
     commands    that make them, one each
     ports       per terminal of the elements, the port of the kind that it answers for, or None
-    phases      per terminal, the phases of its conductors as in “2.3.1”; more are neutral
+    phases      per terminal, the phases of its conductors as in “2.3.1”; 0 and more are neutral
     branch      of one-phase elements: which phase's (in a delta, which branch's) power they are
     """
 
@@ -220,15 +220,17 @@ class Circuit:
         port: int | None,
         node: Array,
         y: Array,
+        phases: str = "1.2.3",
     ) -> None:
-        """Admittances from nodes to earth [S]; none where they are nothing."""
+        """Admittances from each of these phases of nodes to earth [S]; none where they are none."""
         z = 1 / y
         some = np.flatnonzero(~np.isinf(z))
         if len(some):
             z = z[some]
             self.new(
                 "reactor", letter, kind, rows[some], (port, None),
-                "phases=3 bus1={}.1.2.3 r={!r} x={!r}", self.names(node[some]), z.real, z.imag,
+                f"phases={phases.count('.') + 1} bus1={{}}.{phases} r={{!r}} x={{!r}}",
+                self.names(node[some]), z.real, z.imag, phases=(phases, phases),
             )  # fmt: skip
 
     def between_phases(

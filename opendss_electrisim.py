@@ -17,9 +17,12 @@ from types import MappingProxyType
 import numpy as np
 
 from electrisim import elements as e
+from electrisim.conductors import by_matrix
 from electrisim.elements import Element
 from electrisim.engine import Support
 from electrisim.network import Array, Network, Rows, fault
+from electrisim.phasing import partial
+from electrisim.premises import single_phase
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
 from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
@@ -58,7 +61,10 @@ class OpenDSS:
         return {"name": self.name, "version": self._bindings.version(settings.binding)}
 
     def refusals(self, network: Network, settings: Settings) -> list[Problem]:
-        return [*_refused_settings(settings), *_refused_elements(network, settings)]
+        problems = [*_refused_settings(settings), *_refused_elements(network, settings)]
+        if settings.model == "balanced":
+            problems += single_phase(network, self.name, settings.model)
+        return problems
 
     @contextmanager
     def build(
@@ -312,16 +318,27 @@ _ZERO_SEQUENCE = ("r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km")
 def _refused_elements(network: Network, settings: Settings) -> Iterator[Problem]:
     if settings.source_impedance:
         why = "for its impedance (setting source_impedance)"
-        yield from _missing(network.rows(e.ExternalGrid), _SHORT_CIRCUIT, why)
+        grids = network.rows(e.ExternalGrid)
+        yield from _missing(grids, _SHORT_CIRCUIT, why, ~partial(grids))
+        for row in np.flatnonzero(partial(grids)):
+            text = "holds one phase, for which no short-circuit impedance counts"
+            yield fault(grids, int(row), "phases", "unsupported", text)
     if settings.model == "unbalanced":
-        yield from _missing(network.rows(e.Line), _ZERO_SEQUENCE, "in three unequal phases")
+        lines = network.rows(e.Line)
+        told = by_matrix(lines)
+        yield from _missing(lines, _ZERO_SEQUENCE, "in three unequal phases", ~told)
         yield from refused_in_phases(network, settings)
+        warm = settings.consider_line_temperature
+        celsius = lines.column("temperature_degree_celsius")
+        for row in np.flatnonzero(told & ~np.isnan(celsius)) if warm else ():
+            text = "has its impedance by conductor, of which the part that warms is not known"
+            yield fault(lines, int(row), "temperature_degree_celsius", "unsupported", text)
 
 
-def _missing(rows: Rows, names: Sequence[str], why: str) -> Iterator[Problem]:
+def _missing(rows: Rows, names: Sequence[str], why: str, of: Array) -> Iterator[Problem]:
     """Fields that elements in service need and lack."""
     for name in names if len(rows) else ():
-        for row in np.flatnonzero(rows.column("in_service") & np.isnan(rows.column(name))):
+        for row in np.flatnonzero(of & rows.column("in_service") & np.isnan(rows.column(name))):
             text = f"needs {name} {why}"
             yield fault(rows, int(row), name, "missing-parameter", text)
 
@@ -387,10 +404,17 @@ SUPPORT_3PH: Mapping[type[Element], Support] = MappingProxyType(
         e.AsymmetricStaticGenerator: Support("translated", "A Generator per phase or branch."),
         e.Load: Support("translated", "Load in wye or delta, model 1 or 8 (ZIPV)."),
         e.AsymmetricLoad: Support("translated", "A Load per phase or branch."),
-        e.Line: Support("translated", "Line with its zero sequence; leakage as Reactors."),
+        e.Line: Support(
+            "translated", "Line with its zero sequence, or of its matrices; leakage as Reactors."
+        ),
         e.Transformer: Support(
             "translated",
-            "Transformer of its vector group (Y, YN, D), star points and core included.",
+            "Transformer of its vector group (Y, YN, D), star points and core included; of one "
+            "phase, also centre-tapped, between what its windings lie.",
+        ),
+        e.Switch: Support(
+            "translated",
+            "Joined nodes or detached ends; with an impedance, or with fewer poles, a Reactor.",
         ),
         e.ThreeWindingTransformer: _BALANCED_ONLY,
         e.Impedance: _BALANCED_ONLY,

@@ -9,12 +9,15 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.branches import CIRCUITS, line_warming
+from electrisim.conductors import by_matrix, positive_sequence
 from electrisim.elements import Element
 from electrisim.network import Array, Network
+from electrisim.phasing import across, partial, words
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 from electrisim.transformers import TwoPorts, legs
 from opendss_circuit import Circuit, Some, picked
+from opendss_phases import between, lines, of_few_phases, poles, two_nodes, wirings
 from opendss_transformers import (
     leg_nodes,
     three_winding_transformers,
@@ -23,8 +26,6 @@ from opendss_transformers import (
 
 # OpenDSS turns loads and generators into impedances outside 0.95…1.05 pu (0.9…1.1); we never do.
 ALWAYS = "vminpu=0 vmaxpu=1000"
-WYE = "phases=3 conn=wye bus1={}.1.2.3.0 kv={!r}"
-DELTA = "phases=3 conn=delta bus1={}.1.2.3 kv={!r}"
 
 
 def translate(network: Network, topology: Topology, settings: Settings) -> Circuit:
@@ -46,6 +47,17 @@ def translate(network: Network, topology: Topology, settings: Settings) -> Circu
 def _lines(circuit: Circuit, some: Some) -> None:
     ends = circuit.ends(some, "l")
     circuit.connect(some, ends)
+    if circuit.unbalanced:
+        told = by_matrix(some.rows)[some.index]
+        few, rest = np.flatnonzero(told), np.flatnonzero(~told)
+        if len(few):
+            lines(circuit, some.some(few), ends[few])
+            some, ends = some.some(rest), ends[rest]
+    if len(some):
+        _by_sequences(circuit, some, ends)
+
+
+def _by_sequences(circuit: Circuit, some: Some, ends: Array) -> None:
     length, parallel = some["length_km"], some["parallel"]
     r, x = some["r_ohm_per_km"], some["x_ohm_per_km"]
     if circuit.settings.consider_line_temperature:
@@ -80,25 +92,35 @@ def _impedances(circuit: Circuit, some: Some) -> None:
 
 
 def _switches(circuit: Circuit, some: Some) -> None:
-    """Closed switches between buses that have an impedance; the others are the topology's."""
+    """Closed switches between buses that have an impedance or fewer poles than three.
+
+    The others are the topology's.
+    """
     rows = some.rows
-    acts = (rows.at["et"] == "b") & (rows.column("z_ohm") > 0)
+    acts = (rows.at["et"] == "b") & ((rows.column("z_ohm") > 0) | partial(rows))
     some = Some(rows, some.index[acts[some.index]])
     if not len(some):
         return
     ends = circuit.node[np.stack([rows.at["bus"], rows.at["element"]], axis=1)[some.index]]
     circuit.connect(some, ends)
+    few = of_few_phases(some)
+    if few.any():
+        poles(circuit, some.some(few), ends[few])
+        some, ends = some.some(~few), ends[~few]
     ports = CIRCUITS[e.Switch](circuit.network, rows, circuit.settings, {})
     circuit.two_port(e.Switch, "k", some.index, ends, picked(ports, some.index))
 
 
 def two_ports(circuit: Circuit) -> Iterator[tuple[Array, TwoPorts]]:
-    """All branches of a circuit as two-ports, with the nodes at their ends, shape (n, 2)."""
+    """All three-phase branches of a circuit as two-ports, with the nodes at their ends, (n, 2)."""
     network, settings = circuit.network, circuit.settings
     for kind, ends in circuit.ports.items():
-        some = Some(network.rows(kind), np.flatnonzero(ends[:, 0] >= 0))
+        there = (ends[:, 0] >= 0) & ~partial(network.rows(kind))
+        some = Some(network.rows(kind), np.flatnonzero(there))
         nodes = ends[some.index]
-        if kind in CIRCUITS:
+        if kind is e.Line and circuit.unbalanced:
+            yield nodes, picked(positive_sequence(network, some.rows, settings), some.index)
+        elif kind in CIRCUITS:
             yield nodes, picked(CIRCUITS[kind](network, some.rows, settings, {}), some.index)
         elif kind is e.ThreeWindingTransformer:
             star = circuit.inner[kind][some.index]
@@ -115,48 +137,37 @@ def two_ports(circuit: Circuit) -> Iterator[tuple[Array, TwoPorts]]:
 
 
 def _fixed(
-    circuit: Circuit,
-    some: Some,
-    letter: str,
-    class_: str,
-    p_mw: Array,
-    q_mvar: Array,
-    connection: str = WYE,
+    circuit: Circuit, some: Some, letter: str, class_: str, p_mw: Array, q_mvar: Array
 ) -> None:
     """Constant power, as a load that consumes it or a generator that delivers it."""
     node = circuit.at(some)
     consumes = class_ == "load"
     more = f"{ALWAYS} vlowpu=0" if consumes else ALWAYS
     circuit.constant.append((node, (1 if consumes else -1) * (p_mw + 1j * q_mvar)))
-    circuit.new(
-        class_, letter, some.rows.kind, some.index, (0,),
-        f"{connection} kw={{!r}} kvar={{!r}} model=1 {more}",
-        circuit.names(node), circuit.vn_kv[node], 1e3 * p_mw, 1e3 * q_mvar,
-    )  # fmt: skip
+    for here, wiring in wirings(circuit, some):
+        at = node[here]
+        circuit.new(
+            class_, letter, some.rows.kind, some.index[here], (0,),
+            f"{wiring.properties} kw={{!r}} kvar={{!r}} model=1 {more}",
+            circuit.names(at), circuit.vn_kv[at] * wiring.across, 1e3 * p_mw[here],
+            1e3 * q_mvar[here], phases=(wiring.phases,),
+        )  # fmt: skip
 
 
 def _loads(circuit: Circuit, some: Some) -> None:
     circuit.connect(some, circuit.at(some)[:, None])
     shares = np.stack([some[f"const_{what}_{of}_percent"] / 100 for of in "pq" for what in "zi"])
     depends = shares.any(axis=0) & circuit.settings.voltage_depend_loads
-    types = some.values("type") if circuit.unbalanced else [None] * len(some)
-    is_delta = np.array([type_ == "delta" for type_ in types])
-    for delta in (False, True):
-        is_delta = circuit.unbalanced & np.array(
-            [type_ == "delta" for type_ in some.values("type")]
-        )
-        connection = DELTA if delta else WYE
-        fixed = np.flatnonzero(~depends & (is_delta == delta))
-        if len(fixed):
-            these = some.some(fixed)
-            p, q = (these[name] * these["scaling"] for name in ("p_mw", "q_mvar"))
-            _fixed(circuit, these, "d", "load", p, q, connection)
-        varying = np.flatnonzero(depends & (is_delta == delta))
-        if len(varying):
-            _zip_loads(circuit, some.some(varying), shares[:, varying], connection)
+    fixed, varying = np.flatnonzero(~depends), np.flatnonzero(depends)
+    if len(fixed):
+        these = some.some(fixed)
+        p, q = (these[name] * these["scaling"] for name in ("p_mw", "q_mvar"))
+        _fixed(circuit, these, "d", "load", p, q)
+    if len(varying):
+        _zip_loads(circuit, some.some(varying), shares[:, varying])
 
 
-def _zip_loads(circuit: Circuit, some: Some, shares: Array, connection: str) -> None:
+def _zip_loads(circuit: Circuit, some: Some, shares: Array) -> None:
     """Loads with shares z_p, i_p, z_q, i_q that go with the voltage squared, or with it."""
     node = circuit.at(some)
     kv = circuit.vn_kv[node]
@@ -165,13 +176,15 @@ def _zip_loads(circuit: Circuit, some: Some, shares: Array, connection: str) -> 
     as_impedance = p * (z_p + i_p / 2) + 1j * q * (z_q + i_q / 2)
     circuit.earth.append((node, np.conj(as_impedance) / kv**2))
     circuit.constant.append((node, p + 1j * q - as_impedance))
-    circuit.new(
-        "load", "d", e.Load, some.index, (0,),
-        f"{connection} kw={{!r}} kvar={{!r}} model=8 {ALWAYS} vlowpu=0 "
-        "zipv=({!r},{!r},{!r},{!r},{!r},{!r},0)",
-        circuit.names(node), kv, 1e3 * p, 1e3 * q,
-        z_p, i_p, 1 - z_p - i_p, z_q, i_q, 1 - z_q - i_q,
-    )  # fmt: skip
+    columns = (1e3 * p, 1e3 * q, z_p, i_p, 1 - z_p - i_p, z_q, i_q, 1 - z_q - i_q)
+    for here, wiring in wirings(circuit, some):
+        circuit.new(
+            "load", "d", e.Load, some.index[here], (0,),
+            f"{wiring.properties} kw={{!r}} kvar={{!r}} model=8 {ALWAYS} vlowpu=0 "
+            "zipv=({!r},{!r},{!r},{!r},{!r},{!r},0)",
+            circuit.names(node[here]), kv[here] * wiring.across,
+            *(column[here] for column in columns), phases=(wiring.phases,),
+        )  # fmt: skip
 
 
 def _static_generators(circuit: Circuit, some: Some) -> None:
@@ -246,13 +259,18 @@ def _storages(circuit: Circuit, some: Some) -> None:
     stored = np.clip(some.given("soc_percent", 50), 1e-3, 100 - 1e-3)
     rating = 2e3 * np.maximum(np.hypot(p, q), 1e-3)
     circuit.constant.append((node, p + 1j * q))
-    circuit.new(
-        "storage", "e", e.Storage, some.index, (0,),
-        f"{WYE} kwrated={{!r}} kva={{!r}} kwhrated={{!r}} %stored={{!r}} kw={{!r}} kvar={{!r}} "
-        f"%reserve=0 %idlingkw=0 %effcharge=100 %effdischarge=100 model=1 {ALWAYS}",
-        circuit.names(node), circuit.vn_kv[node], rating, rating,
-        1e3 * np.maximum(some.given("max_e_mwh", 1), 1e-3), stored, -1e3 * p, -1e3 * q,
-    )  # fmt: skip
+    energy = 1e3 * np.maximum(some.given("max_e_mwh", 1), 1e-3)
+    columns = (rating, rating, energy, stored, -1e3 * p, -1e3 * q)
+    for here, wiring in wirings(circuit, some):
+        at = node[here]
+        circuit.new(
+            "storage", "e", e.Storage, some.index[here], (0,),
+            f"{wiring.properties} kwrated={{!r}} kva={{!r}} kwhrated={{!r}} %stored={{!r}} "
+            "kw={!r} kvar={!r} %reserve=0 %idlingkw=0 %effcharge=100 %effdischarge=100 model=1 "
+            f"{ALWAYS}",
+            circuit.names(at), circuit.vn_kv[at] * wiring.across,
+            *(column[here] for column in columns), phases=(wiring.phases,),
+        )  # fmt: skip
 
 
 def _pv_systems(circuit: Circuit, some: Some) -> None:
@@ -265,14 +283,22 @@ def _pv_systems(circuit: Circuit, some: Some) -> None:
         f"kvar={kvar_!r}" if kvar_ == kvar_ else f"pf={pf!r}"
         for kvar_, pf in zip(kvar.tolist(), some["pf"].tolist(), strict=True)
     ]
-    circuit.new(
-        "pvsystem", "p", e.PVSystem, some.index, (0,),
-        f"{WYE} pmpp={{!r}} irradiance={{!r}} temperature={{!r}} kva={{!r}} %cutin={{!r}} "
-        f"%cutout={{!r}} %pmpp={{!r}}{{}}{{}} {{}} model=1 {ALWAYS}",
-        circuit.names(node), circuit.vn_kv[node], some["pmpp_kw"], some["irradiance_kw_per_m2"],
-        some["temperature_degree_celsius"], some.given("kva", some["pmpp_kw"]),
-        some["cutin_percent"], some["cutout_percent"], some["pmpp_percent"], *curves, reactive,
+    texts = [*curves, reactive]
+    numbers = (
+        some["pmpp_kw"], some["irradiance_kw_per_m2"], some["temperature_degree_celsius"],
+        some.given("kva", some["pmpp_kw"]), some["cutin_percent"], some["cutout_percent"],
+        some["pmpp_percent"],
     )  # fmt: skip
+    for here, wiring in wirings(circuit, some):
+        at = node[here]
+        circuit.new(
+            "pvsystem", "p", e.PVSystem, some.index[here], (0,),
+            f"{wiring.properties} pmpp={{!r}} irradiance={{!r}} temperature={{!r}} kva={{!r}} "
+            f"%cutin={{!r}} %cutout={{!r}} %pmpp={{!r}}{{}}{{}} {{}} model=1 {ALWAYS}",
+            circuit.names(at), circuit.vn_kv[at] * wiring.across,
+            *(column[here] for column in numbers), *([text[k] for k in here] for text in texts),
+            phases=(wiring.phases,),
+        )  # fmt: skip
 
 
 _PV_CURVES = {"temperature_curve": " p-tcurve=", "efficiency_curve": " effcurve="}
@@ -304,17 +330,39 @@ def _shunts(circuit: Circuit, some: Some) -> None:
     vn_kv = some.given("vn_kv", circuit.vn_kv[node])
     p, q = some["p_mw"] * some["step"], some["q_mvar"] * some["step"]
     letter = {e.Shunt: "h", e.ShuntReactor: "r", e.Capacitor: "c"}[some.rows.kind]
+    y = (p - 1j * q) / vn_kv**2
+    circuit.earth.append((node, y))
+    few = of_few_phases(some) if circuit.unbalanced else np.zeros(len(some), dtype=bool)
     is_bank = (p == 0) & (q < 0)
-    bank, rest = np.flatnonzero(is_bank), np.flatnonzero(~is_bank)
+    bank, rest = np.flatnonzero(is_bank & ~few), np.flatnonzero(~is_bank & ~few)
     if len(bank):
         circuit.new(
             "capacitor", letter, some.rows.kind, some.index[bank], (0, None),
             "phases=3 conn=wye bus1={}.1.2.3 kv={!r} kvar={!r}",
             circuit.names(node[bank]), vn_kv[bank], -1e3 * q[bank],
         )  # fmt: skip
-    y = (p - 1j * q) / vn_kv**2
-    circuit.earth.append((node, y))
     circuit.to_earth(some.rows.kind, letter, some.index[rest], 0, node[rest], y[rest])
+    if few.any():
+        _shunts_of_few_phases(circuit, some.some(few), node[few], letter, y[few])
+
+
+def _shunts_of_few_phases(circuit: Circuit, some: Some, node: Array, letter: str, y: Array) -> None:
+    """Admittances of one phase or between two, which carry the whole power."""
+    kind, word_of = some.rows.kind, np.array(words(some.rows), dtype=object)[some.index]
+    kv = circuit.vn_kv[node]
+    for word in sorted(set(word_of)):
+        siemens = y * (3 if len(word) == 1 else 1)
+        is_bank = (y.real == 0) & (y.imag > 0)
+        bank, rest = (np.flatnonzero((word_of == word) & part) for part in (is_bank, ~is_bank))
+        between(circuit, kind, letter, some.index[rest], 0, node[rest], word, siemens[rest])
+        if len(bank):
+            nodes, names = two_nodes(word), circuit.names(node[bank])
+            rated = kv[bank] * across(word)
+            circuit.new(
+                "capacitor", letter, kind, some.index[bank], (0, 0 if len(word) == 2 else None),
+                f"phases=1 bus1={{}}.{nodes[0]} bus2={{}}.{nodes[1]} kv={{!r}} kvar={{!r}}",
+                names, names, rated, 1e3 * siemens[bank].imag * rated**2, phases=nodes,
+            )  # fmt: skip
 
 
 def _wards(circuit: Circuit, some: Some) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from electrisim import elements as e
 from electrisim.elements import Element
 from electrisim.network import Array, Rows
+from electrisim.phasing import partial, present
 from electrisim.results import COLUMNS, COLUMNS_3PH
 from opendss_circuit import A, Circuit, Part
 from opendss_session import Session
@@ -70,13 +71,19 @@ class Flows:
             end = start + len(part.names)
             self._add(part, np.array(powers[start:end]) / 1e3)
             start = end
-        own = np.array([-power[:3] for power in powers[start:]]) / 1e3
+        stop = len(powers) - len(sources.singles.row)
+        own = np.array([-power[:3] for power in powers[start:stop]]) / 1e3
         for claim, share in sources.shared(own[: len(sources.node)]):
             # Inside an extended ward a source holds the voltage; what counts is what enters it.
             if claim.kind is not e.ExtendedWard:
                 self._take(claim.kind, claim.row, claim.port, -share)
         if sources.grids:
             self._take(e.ExternalGrid, sources.grids.row, 0, -own[len(sources.node) :])
+        singles = sources.singles
+        if len(singles.row):
+            of_phases = np.zeros((len(singles.row), 3), dtype=complex)
+            of_phases[np.arange(len(singles.row)), singles.phase] = [p[0] for p in powers[stop:]]
+            self._take(e.ExternalGrid, singles.row, 0, of_phases / 1e3)
 
     def _add(self, part: Part, conductors: Array) -> None:
         """Powers of the conductors of the elements of a part, shape (n, conductors)."""
@@ -86,9 +93,10 @@ class Flows:
         for terminal, port in enumerate(part.ports):
             if port is None:
                 continue
-            phases = [int(number) - 1 for number in part.phases[terminal].split(".")]
             power = np.zeros((len(part.rows), 3), dtype=complex)
-            power[:, phases] = terminals[:, terminal, : len(phases)]
+            for conductor, number in enumerate(part.phases[terminal].split(".")):
+                if number != "0":
+                    power[:, int(number) - 1] = terminals[:, terminal, conductor]
             own = None
             if part.branch is not None:
                 own = np.zeros_like(power)
@@ -276,8 +284,9 @@ class Unbalanced:
         rows, columns = self.network.rows(kind), {}
         for number, port in enumerate(kind.ports):
             power = port.sign * self.flows.mva[kind][:, number]
-            columns.update(_by_phase(port.p, power.real))
-            columns.update(_by_phase(port.q or "", power.imag))
+            of_phases = _where(present(rows, number), power)
+            columns.update(_by_phase(port.p, of_phases.real))
+            columns.update(_by_phase(port.q or "", of_phases.imag))
             columns[port.p] = power.sum(axis=1).real
             columns[port.q or ""] = power.sum(axis=1).imag
         if len(kind.ports) == 2:
@@ -300,28 +309,29 @@ class Unbalanced:
         node, supplied = self.circuit.node, self.circuit.topology.bus
         volts = self.phases_kv[np.where(supplied, node, -1)] * np.sqrt(3)
         positive, negative = positive_sequence(volts), positive_sequence(volts[:, [0, 2, 1]])
+        drawn = _where(self.circuit.topology.phases, self.flows.drawn)
         return {
             **self._voltages(node, supplied),
             "vm_pu": np.abs(positive) / self.vn_kv[node],
             "va_degree": np.rad2deg(np.angle(positive)),
-            **_by_phase("p_mw", self.flows.drawn.real),
-            **_by_phase("q_mvar", self.flows.drawn.imag),
+            **_by_phase("p_mw", drawn.real),
+            **_by_phase("q_mvar", drawn.imag),
             "unbalance_percent": 100 * np.abs(negative / positive),
         }
 
     def _branch(self, rows: Rows) -> Columns:
         """Losses, currents and loading, phase by phase."""
         flow, nodes = self.flows.mva[rows.kind], self.circuit.ports[rows.kind]
-        volts = self.phases_kv[nodes]
-        ka = np.conj(flow / volts)
-        loss = flow.sum(axis=1)
+        has = np.stack([present(rows, number) for number in range(2)], axis=1)
+        ka = _where(has, np.conj(flow / self.phases_kv[nodes]))
+        loss = _where(has.any(axis=1), flow.sum(axis=1))
         columns = {**_by_phase("pl_mw", loss.real), **_by_phase("ql_mvar", loss.imag)}
         for number, port in enumerate(rows.kind.ports):
             side = port.p.removeprefix("p_").removesuffix("_mw")
             columns.update(_by_phase(f"i_{side}_ka", np.abs(ka[:, number])))
         if rows.kind is e.Line:
             highest = np.abs(ka).max(axis=1)
-            neutral = np.abs(ka.sum(axis=2))
+            neutral = np.abs(np.nansum(ka, axis=2))
             rated = rows.column("max_i_ka") * rows.column("df") * rows.column("parallel")
             loading = 100 * highest / rated[:, None]
             columns.update(_by_phase("i_ka", highest))
@@ -331,18 +341,28 @@ class Unbalanced:
         else:
             loading = self._transformer_loading(rows, ka, flow)
         columns.update(_by_phase("loading_percent", loading))
-        columns["loading_percent"] = loading.max(axis=1)
+        columns["loading_percent"] = np.fmax.reduce(loading, axis=1)
         return columns
 
     def _transformer_loading(self, rows: Rows, ka: Array, flow: Array) -> Array:
-        """The higher of both windings' loadings in each phase, by current or by power [%]."""
+        """The higher of both windings' loadings in each phase, by current or by power [%].
+
+        Of a single-phase unit all of its rating is in its one winding, whose voltage is rated.
+        """
+        single = partial(rows)[:, None, None]
         if self.settings.trafo_loading == "power":
-            apparent = 3 * np.abs(flow)
+            apparent = np.where(single, np.abs(flow.sum(axis=2, keepdims=True)), 3 * np.abs(flow))
+            apparent = _where(~np.isnan(ka), apparent)
         else:
             rated = np.stack([rows.column("vn_hv_kv"), rows.column("vn_lv_kv")], axis=1)
-            apparent = np.sqrt(3) * np.abs(ka) * rated[:, :, None]
+            apparent = np.where(single, 1, np.sqrt(3)) * np.abs(ka) * rated[:, :, None]
         units = rows.column("sn_mva") * rows.column("parallel") * rows.column("df")
-        return np.asarray(100 * apparent.max(axis=1) / units[:, None])
+        return np.asarray(100 * np.fmax.reduce(apparent, axis=1) / units[:, None])
+
+
+def _where(has: Array, values: Array) -> Array:
+    """The values of phases that there are, NaN in both parts for others."""
+    return np.where(has, values, complex(np.nan, np.nan) if np.iscomplexobj(values) else np.nan)
 
 
 def _by_phase(name: str, values: Array) -> Columns:

@@ -20,10 +20,12 @@ from scipy.sparse import csr_matrix
 from electrisim import elements as e
 from electrisim.elements import Element
 from electrisim.network import Array
+from electrisim.phasing import ALL
 from electrisim.problems import NotConvergedError
 from opendss_angles import admittance, linear_angles, load_admittance, newton_step
 from opendss_circuit import Circuit, Some
-from opendss_elements import ALWAYS, WYE, two_ports
+from opendss_elements import ALWAYS, two_ports
+from opendss_phases import WYE, of_few_phases
 
 #: Reactance behind a held voltage [pu of 100 MVA]. Small, yet so far above the rounding of doubles
 #: that the engine's own figure of the power through it is good to 1e-8 MVA. Its drop is made up for
@@ -95,6 +97,7 @@ class Claim(NamedTuple):
 def claims(circuit: Circuit) -> Iterator[Claim]:
     """What everything that holds a voltage asks for."""
     some = circuit.some(e.ExternalGrid)
+    some = some.some(~of_few_phases(some))
     if len(some) and not circuit.settings.source_impedance:
         none = np.zeros(len(some))
         yield Claim(
@@ -162,6 +165,28 @@ def thevenin(circuit: Circuit) -> Thevenin | None:
     return Thevenin(some.index, node, emf, x * (some["rx_max"] + 1j), x0 * (some["r0x0_max"] + 1j))
 
 
+class Single(NamedTuple):
+    """External grids of one phase, each behind almost no impedance.
+
+    phase  0, 1, 2
+    """
+
+    row: Array
+    node: Array
+    phase: Array
+    emf_kv: Array
+
+
+def single(circuit: Circuit) -> Single:
+    """The external grids that hold one phase."""
+    some = circuit.some(e.ExternalGrid)
+    some = some.some(of_few_phases(some))
+    node = circuit.at(some)
+    phase = np.array([ALL.index(word) for word in some.values("phases")], dtype=np.int64)
+    emf = some["vm_pu"] * circuit.vn_kv[node] / np.sqrt(3)
+    return Single(some.index, node, phase, emf * np.exp(1j * np.deg2rad(some["va_degree"])))
+
+
 class Sources:
     """The voltage sources of a circuit, and what they are set to.
 
@@ -209,11 +234,15 @@ class Sources:
         names = circuit.names(self.node)
         self.names = [f"v{name}" for name in names]
         self._grid_names = [f"g{row}" for row in self.grids.row.tolist()] if self.grids else []
+        self.singles = single(circuit)
+        self._single_names = [f"g{row}" for row in self.singles.row.tolist()]
         # The circuit's own source must be one that stays.
         if self.is_fixed.any():
             self.names[int(np.argmax(self.is_fixed))] = "source"
         elif self._grid_names:
             self._grid_names[0] = "source"
+        else:
+            self._single_names[0] = "source"
 
     def _start_linear(self) -> None:
         """Start the free angles where the linearised power flow has them."""
@@ -270,7 +299,17 @@ class Sources:
                 "r1={!r} x1={!r} r0={!r} x0={!r}"
             )
             found += zip(self._grid_names, map(text.format, *columns), strict=True)
+        found += self._of_one_phase()
         return sorted(found, key=lambda definition: definition[0] != "source")
+
+    def _of_one_phase(self) -> Iterator[tuple[str, str]]:
+        singles = self.singles
+        kv = self.circuit.vn_kv[singles.node] / np.sqrt(3)
+        x = STIFFNESS_IN_PHASES * 3 * kv**2 / 100
+        numbers = (singles.phase + 1, kv, *_polar(singles.emf_kv, kv), x, x)
+        columns = (self.circuit.names(singles.node), *(column.tolist() for column in numbers))
+        text = "phases=1 bus1={}.{} basekv={!r} pu={!r} angle={!r} r1=0 x1={!r} r0=0 x0={!r}"
+        return zip(self._single_names, map(text.format, *columns), strict=True)
 
     def _reactances(self, k: int) -> str:
         base = float(self.kv[k] ** 2 / 100)
@@ -285,7 +324,7 @@ class Sources:
     def _generator(self, k: int) -> str:
         """The generator in place of a voltage source that is at a reactive limit."""
         kw, kvar = 1e3 * self.p_mw[k], 1e3 * self._limit(k)
-        where = WYE.format(self.circuit.nodes[self.node[k]], float(self.kv[k]))
+        where = WYE.properties.format(self.circuit.nodes[self.node[k]], float(self.kv[k]))
         return (
             f"new generator.{self.names[k]} {where} kw={float(kw)!r} kvar={float(kvar)!r} "
             f"model=1 {ALWAYS}"
@@ -410,12 +449,12 @@ class Sources:
     # -- who delivers what -------------------------------------------------------------------------
 
     def elements(self) -> list[str]:
-        """The elements in use at the held nodes, and those of grids behind an impedance."""
+        """The elements in use at the held nodes, of grids behind an impedance and of one phase."""
         held = [
             f"{'generator' if self.limited[k] else 'vsource'}.{name}"
             for k, name in enumerate(self.names)
         ]
-        return held + _full(self._grid_names)
+        return held + _full([*self._grid_names, *self._single_names])
 
     def shared(self, delivered: Array) -> Iterator[tuple[Claim, Array]]:
         """What each claim's elements deliver of what their nodes do, phase by phase [MVA].

@@ -20,10 +20,13 @@ import numpy as np
 from electrisim import elements as e
 from electrisim.elements import Element
 from electrisim.network import Array, Network, Rows, fault
+from electrisim.phasing import ALL
 from electrisim.problems import Problem
 from electrisim.settings import Settings
 from electrisim.transformers import Leg, TwoPorts, Winding, legs, windings
 from opendss_circuit import Circuit, Some, marked, picked
+from opendss_phases import ANTIFLOAT_PPM, of_few_phases
+from opendss_phases import transformers as single_phase_units
 
 
 class Connection(NamedTuple):
@@ -60,8 +63,6 @@ CONNECTIONS = (
 
 #: Shifts nearer than this to a multiple of 30° are one [degree].
 SAME_ANGLE = 1e-9
-#: What keeps a winding that nothing earths from floating [ppm of its rating].
-ANTIFLOAT_PPM = 0.1
 
 
 class Units(NamedTuple):
@@ -114,6 +115,11 @@ def transformers(circuit: Circuit, some: Some) -> None:
     ends = circuit.ends(some, "t")
     circuit.connect(some, ends)
     ports, winding = windings(circuit.network, some.rows, circuit.settings)
+    if circuit.unbalanced:
+        few = of_few_phases(some)
+        if few.any():
+            single_phase_units(circuit, some.some(few), ends[few], ports, winding)
+            some, ends = some.some(~few), ends[~few]
     units = Units(
         e.Transformer, "t", (0, 1), some.index, ends,
         picked(ports, some.index),
@@ -263,6 +269,8 @@ def refused_in_phases(network: Network, settings: Settings) -> Iterator[Problem]
     shift = windings(network, rows, settings)[1].shift
     for row in np.flatnonzero(in_service).tolist():
         unit = rows.elements[row]
+        if unit.phases != ALL:
+            continue
         if unit.vector_group is None:
             text = "needs a vector_group in three unequal phases"
             yield fault(rows, row, "vector_group", "missing-parameter", text)

@@ -29,6 +29,7 @@ from electrisim.change import Changes
 from electrisim.elements import KINDS, Element
 from electrisim.engine import Model, Support
 from electrisim.network import Array, Network
+from electrisim.premises import single_phase
 from electrisim.problems import NotConvergedError, Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
@@ -75,8 +76,10 @@ class Pandapower:
 
     def refusals(self, network: Network, settings: Settings) -> list[Problem]:
         if settings.model == "unbalanced":
-            return pandapower_unbalanced.refusals(network, settings)
-        return refusals(network, settings)
+            found = pandapower_unbalanced.refusals(network, settings)
+        else:
+            found = refusals(network, settings)
+        return [*single_phase(network, self.name, settings.model), *found]
 
     @contextmanager
     def build(self, network: Network, topology: Topology, settings: Settings) -> Iterator[Model]:

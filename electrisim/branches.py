@@ -179,20 +179,21 @@ def dc_flows(network: Network, topology: Topology, vm_pu: Array) -> Flows:
     siemens = 1e-6 * rows.column("g_us_per_km") * length * parallel / 2
     bus, attached = ends_of(network, topology, e.LineDC)
     vn_from, vn_to = network.rows(e.DCBus).column("vn_kv")[bus]
-    voltage, current = enter(_ohmic(ohm, siemens, vn_from, vn_to), vm_pu[bus], attached)
+    voltage, current = enter(ohmic(ohm, siemens, vn_from, vn_to), vm_pu[bus], attached)
     return Flows(bus, attached, voltage, current, voltage * current)
 
 
 # -- the equivalent circuits -----------------------------------------------------------------------
 
 
-def _vn_kv(network: Network, rows: Rows) -> tuple[Array, Array]:
+def ends_kv(network: Network, rows: Rows) -> tuple[Array, Array]:
+    """Nominal voltages of the buses at both ends of branches."""
     vn_kv = network.rows(e.Bus).column("vn_kv")
     one, other = (rows.at[port.bus] for port in rows.kind.ports)
     return vn_kv[one], vn_kv[other]
 
 
-def _ohmic(z_ohm: Array, y_siemens: Array, vn_from: Array, vn_to: Array) -> TwoPorts:
+def ohmic(z_ohm: Array, y_siemens: Array, vn_from: Array, vn_to: Array) -> TwoPorts:
     """A pi section in Ω and S per end, which sees the kilovolts of its ends, not their per-unit."""
     base = vn_to**2
     series, earth = base / z_ohm, base * y_siemens
@@ -218,7 +219,7 @@ def _line(network: Network, rows: Rows, settings: Settings, tables: Tables) -> T
     b = 2e-9 * np.pi * network.frequency_hz * rows.column("c_nf_per_km")
     z = (r + 1j * rows.column("x_ohm_per_km")) * (length / parallel)
     y = (1e-6 * rows.column("g_us_per_km") + 1j * b) * (length * parallel / 2)
-    return _ohmic(z, y, *_vn_kv(network, rows))
+    return ohmic(z, y, *ends_kv(network, rows))
 
 
 def zero_sequence_line(network: Network, rows: Rows) -> TwoPorts:
@@ -227,7 +228,7 @@ def zero_sequence_line(network: Network, rows: Rows) -> TwoPorts:
     b = 2e-9 * np.pi * network.frequency_hz * rows.column("c0_nf_per_km")
     z = (rows.column("r0_ohm_per_km") + 1j * rows.column("x0_ohm_per_km")) * (length / parallel)
     g = 1e-6 * np.nan_to_num(rows.column("g0_us_per_km"))
-    return _ohmic(z, (g + 1j * b) * (length * parallel / 2), *_vn_kv(network, rows))
+    return ohmic(z, (g + 1j * b) * (length * parallel / 2), *ends_kv(network, rows))
 
 
 def _impedance(network: Network, rows: Rows, settings: Settings, tables: Tables) -> TwoPorts:
@@ -268,7 +269,7 @@ def thyristor_siemens(angle_degree: Array, x_l_ohm: Array, x_cvar_ohm: Array) ->
 def _tcsc(network: Network, rows: Rows, settings: Settings, tables: Tables) -> TwoPorts:
     angle = tables.get(e.TCSC, {}).get("thyristor_firing_angle_degree", np.full(len(rows), np.nan))
     b = thyristor_siemens(angle, rows.column("x_l_ohm"), rows.column("x_cvar_ohm"))
-    vn_from, vn_to = _vn_kv(network, rows)
+    vn_from, vn_to = ends_kv(network, rows)
     series, nothing = -1j * vn_to**2 * b, np.zeros(len(rows))
     return TwoPorts(series, series, nothing, nothing, vn_to / vn_from)
 

@@ -134,6 +134,7 @@ _TYPES = {
     "word": "text",
     "curve": "list of points `[x, y]`",
     "pieces": "list of pieces `[from, to, slope]`",
+    "triangle": "lower triangle `[[aa], [ba, bb], …]`",
     "structure": "list or object",
     "nothing": "absent or `false`",
 }

@@ -93,6 +93,9 @@ TapPos = Annotated[float, quantity("1", "Present tap position; the neutral one w
 TapChanger = Annotated[Literal["Ratio", "Symmetrical", "Ideal"], says("Ratio: longitudinal or oblique; Symmetrical: magnitude and angle alike; Ideal: angle only.")]
 Shift = Annotated[float, quantity("degree", "Phase shift from the high-voltage side; absent, the vector group's clock number × 30°.")]
 VectorGroup = Annotated[str, says("Vector group, e.g. Dyn5; it decides the zero sequence.")]
+Phases = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its phases: all, one to earth, or two between which it lies; other than abc on OpenDSS, mode unbalanced.")]
+Conductors = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its conductors, in the order of its matrices; other than abc on OpenDSS, mode unbalanced.")]
+Triangle = list[list[float]]
 
 
 # -- AC nodes and sources --------------------------------------------------------------------------
@@ -127,6 +130,7 @@ class ExternalGrid(Element, frozen=True):
     va_degree: Annotated[float, quantity("degree", "Angle it holds.")] = 0.0
     slack_weight: Annotated[float, quantity("1", "Share of the imbalance under a distributed slack.", ge=0)] = 1.0
     in_service: InService = True
+    phases: Annotated[Literal["abc", "a", "b", "c"], says("Phases in which it holds its voltage: all, or one, whose own va_degree is then; other than abc on OpenDSS, mode unbalanced.")] = "abc"
     s_sc_max_mva: Annotated[float, quantity("MVA", "Largest initial short-circuit power.", gt=0)] | None = None
     s_sc_min_mva: Annotated[float, quantity("MVA", "Smallest initial short-circuit power.", gt=0)] | None = None
     rx_max: Annotated[float, quantity("1", "R/X at the largest short-circuit power.", ge=0)] | None = None
@@ -207,6 +211,7 @@ class StaticGenerator(Element, frozen=True):
     sn_mva: RatedPower | None = None
     scaling: Scaling = 1.0
     in_service: InService = True
+    phases: Phases = "abc"
     type: Label | None = None
     controllable: Controllable | None = None
     min_p_mw: MinP | None = None
@@ -279,6 +284,7 @@ class Load(Element, frozen=True):
     sn_mva: RatedPower | None = None
     scaling: Scaling = 1.0
     in_service: InService = True
+    phases: Phases = "abc"
     type: Annotated[Literal["wye", "delta"], says("Connection of the three phases, where phases are modelled.")] | None = None
     controllable: Controllable | None = None
     min_p_mw: MinP | None = None
@@ -333,6 +339,7 @@ class _Shunt(Element, frozen=True):
     step: Annotated[float, quantity("1", "Steps that are connected.", ge=0)] = 1.0
     max_step: Annotated[int, quantity("1", "Steps that exist.", ge=0, le=100_000)] = 1
     in_service: InService = True
+    phases: Phases = "abc"
     step_dependency_table: NoTable = None
     id_characteristic_table: NoTable = None
 
@@ -433,6 +440,7 @@ class Storage(Element, frozen=True):
     sn_mva: RatedPower | None = None
     scaling: Scaling = 1.0
     in_service: InService = True
+    phases: Phases = "abc"
     type: Label | None = None
     controllable: Controllable | None = None
     min_p_mw: MinP | None = None
@@ -470,6 +478,7 @@ class PVSystem(Element, frozen=True):
     temperature_curve: Curve | None = None
     efficiency_curve: Curve | None = None
     in_service: InService = True
+    phases: Phases = "abc"
 
 
 # -- AC branches -----------------------------------------------------------------------------------
@@ -500,6 +509,10 @@ class Line(Element, frozen=True):
     df: Df = 1.0
     parallel: Parallel = 1
     in_service: InService = True
+    phases: Conductors = "abc"
+    r_matrix_ohm_per_km: Annotated[Triangle, says("Series resistance [Ω/km] by conductor, the lower triangle by rows: [[aa], [ba, bb], …]; it wins over sequence values in three unequal phases.")] | None = None
+    x_matrix_ohm_per_km: Annotated[Triangle, says("Series reactance [Ω/km] by conductor, as r_matrix_ohm_per_km.")] | None = None
+    c_matrix_nf_per_km: Annotated[Triangle, says("Nodal capacitance [nF/km] by conductor, as r_matrix_ohm_per_km; between conductors negative; none where absent.")] | None = None
     r0_ohm_per_km: Annotated[float, quantity("Ω/km", "Zero-sequence resistance.", ge=0)] | None = None
     x0_ohm_per_km: Annotated[float, quantity("Ω/km", "Zero-sequence reactance.")] | None = None
     c0_nf_per_km: Annotated[float, quantity("nF/km", "Zero-sequence capacitance.", ge=0)] | None = None
@@ -554,6 +567,9 @@ class Transformer(Element, frozen=True):
     parallel: Parallel = 1
     df: Df = 1.0
     in_service: InService = True
+    phases: Annotated[Phases, says("abc, or of a single-phase unit what its high-voltage winding lies between: one phase and earth, or two phases; vn_hv_kv is the voltage across it. OpenDSS, mode unbalanced.")] = "abc"
+    lv_phases: Annotated[Phases, says("Of a single-phase unit: what its low-voltage winding lies between; phases where absent.")] | None = None
+    centre_tapped: Annotated[bool, says("Of a single-phase unit: the middle of the low-voltage winding is earthed, so that vn_lv_kv lies between two legs (240 V for 120/240 V).")] = False
     leakage_resistance_ratio_hv: Annotated[float, quantity("1", "Share of the resistance on the high-voltage side.", ge=0, le=1)] | None = None
     leakage_reactance_ratio_hv: Annotated[float, quantity("1", "Share of the reactance on the high-voltage side.", ge=0, le=1)] | None = None
     vk0_percent: Annotated[float, quantity("%", "Zero-sequence short-circuit voltage.", ge=0)] | None = None
@@ -671,6 +687,7 @@ class Switch(Element, frozen=True):
     element: Annotated[str, refers_to("Bus, Line, Transformer, Three Winding Transformer", "What it switches: the other bus, or the line or transformer that ends at its bus.")]
     et: Annotated[Literal["b", "l", "t", "t3"], says("Kind of element: b bus, l line, t transformer, t3 three-winding; must agree.")] | None = None
     closed: Annotated[bool, says("Whether it conducts.")] = True
+    phases: Annotated[Phases, says("Its poles, between buses.")] = "abc"
     z_ohm: Annotated[float, quantity("Ω", "Impedance when closed, between buses; 0 joins them.", ge=0)] = 0.0
     in_ka: Annotated[float, quantity("kA", "Rated current; loading refers to it.", gt=0)] | None = None
     type: Label | None = None

@@ -41,7 +41,8 @@ def says(meaning: str) -> Meta:
 class Field(NamedTuple):
     """A field of a record, flattened for validation and documentation.
 
-    type      number, integer, flag, word, choice, reference, curve, pieces, structure or nothing
+    type      number, integer, flag, word, choice, reference, curve, pieces, triangle, structure or
+              nothing
     bounds    of gt, ge, lt, le those that hold
     choices   the values of a choice
     """
@@ -75,6 +76,8 @@ def _flatten(annotation: Any) -> tuple[str, Meta | None, tuple[Any, ...]]:
         return "curve", None, ()
     if annotation == list[tuple[float, float, float]]:
         return "pieces", None, ()
+    if annotation == list[list[float]]:
+        return "triangle", None, ()
     if origin in (list, dict):
         return "structure", None, ()
     options = [argument for argument in arguments if argument is not type(None)]
@@ -226,6 +229,19 @@ def _pieces(value: Any, field: Field) -> list[tuple[float, float, float]]:
     return pieces
 
 
+def _triangle(value: Any, field: Field) -> list[list[float]]:
+    try:
+        rows = [[float(entry) for entry in row] for row in value]
+    except (TypeError, ValueError, OverflowError):
+        rows = []
+    finite = all(math.isfinite(entry) for row in rows for entry in row)
+    if not rows or not finite or any(len(row) != k for k, row in enumerate(rows, start=1)):
+        raise _Fault(
+            "wrong-form", "must be the lower triangle of a matrix by rows: [[aa], [ba, bb], …]"
+        )
+    return rows
+
+
 def _nothing(value: Any, field: Field) -> None:
     if value is False or value == "false":
         return
@@ -243,6 +259,7 @@ _READERS: dict[str, Callable[[Any, Field], Any]] = {
     "reference": _word,
     "curve": _curve,
     "pieces": _pieces,
+    "triangle": _triangle,
     "structure": _structure,
     "nothing": _nothing,
 }

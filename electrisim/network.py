@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from electrisim import elements as e
+from electrisim import phasing
 from electrisim.elements import FIELDS, KIND, Element
 from electrisim.fields import ABSENT, present
 from electrisim.problems import Problem, ProblemError, nearest, shorten
@@ -130,6 +131,7 @@ class Network:
         for rows in self._rows.values():
             check = _CHECKS.get(rows.kind)
             problems += check(self, rows) if check else []
+            problems += [fault(rows, *found) for found in phasing.faults(rows)]
         if not len(self.rows(e.Bus)):
             problems.append(Problem(kind="no-bus", message="The network has no bus."))
         if problems:
@@ -157,6 +159,11 @@ class Network:
                 for row, id_ in enumerate(rows.ids)
             }
         )
+
+    @functools.cached_property
+    def is_phased(self) -> bool:
+        """Whether some element has fewer than three phases."""
+        return any(map(phasing.any_partial, self._rows.values()))
 
     def changed(self, edits: Mapping[type[Element], Mapping[int, Mapping[str, Any]]]) -> Network:
         """This network with numbers and flags of some elements replaced (kind → row → field).
@@ -333,6 +340,7 @@ def fault(rows: Rows, row: int, field: str | None, kind: str, text: str, hint: s
 
 def _needs_std_type(rows: Rows) -> list[Problem]:
     problems = []
+    matrices = rows.values(phasing.MATRICES[0]) if rows.kind is e.Line else [None] * len(rows)
     for name in rows.kind.from_std_type:
         values = rows.values(name)
         if None in values:
@@ -340,7 +348,7 @@ def _needs_std_type(rows: Rows) -> list[Problem]:
             problems += [
                 fault(rows, row, name, "missing-parameter", text)
                 for row, value in enumerate(values)
-                if value is None
+                if value is None and matrices[row] is None
             ]
     return problems
 

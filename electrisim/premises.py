@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electrisim import elements as e
+from electrisim import phasing
 from electrisim.network import Array, Network, Rows, fault
 from electrisim.problems import Problem, ProblemError
 from electrisim.settings import Settings
@@ -22,8 +23,61 @@ def check(network: Network, topology: Topology, settings: Settings) -> None:
     if not topology.bus.any() and not topology.bus_dc.any():
         raise ProblemError([no_source(network)])
     problems = list(_contradictions(network, topology, settings))
+    if network.is_phased:
+        problems += _lacking(network, topology)
     if problems:
         raise ProblemError(problems)
+
+
+def single_phase(network: Network, engine: str, model: str) -> Iterator[Problem]:
+    """Elements of fewer than three phases, and lines of which only matrices are known.
+
+    engine, model  what cannot represent them
+    """
+    hint = " The engine opendss can, with mode unbalanced."
+    for kind in network.kinds:
+        rows = network.rows(kind)
+        if phasing.any_partial(rows):
+            for row in np.flatnonzero(phasing.partial(rows)).tolist():
+                told = f"of phase {rows.elements[row].phases}"
+                yield _unspoken(rows, row, "phases", f"is {told}", engine, model, hint)
+        if kind is e.Line:
+            matrices = rows.values(phasing.MATRICES[0])
+            for row, matrix in enumerate(matrices if any(matrices) else ()):
+                known = model == "balanced" and rows.elements[row].r_ohm_per_km is not None
+                if matrix is not None and not known and rows.elements[row].phases == phasing.ALL:
+                    told = "has its impedance by conductor"
+                    yield _unspoken(rows, row, phasing.MATRICES[0], told, engine, model, hint)
+
+
+def _unspoken(
+    rows: Rows, row: int, field: str, told: str, engine: str, model: str, hint: str
+) -> Problem:
+    text = f"{told}, which cannot be represented by {engine} ({model})"
+    return fault(rows, row, field, "unsupported", text, hint)
+
+
+def _lacking(network: Network, topology: Topology) -> Iterator[Problem]:
+    """Elements on phases that their buses, although supplied, do not have."""
+    buses = network.rows(e.Bus)
+    for kind in network.kinds:
+        rows = network.rows(kind)
+        for field in ("bus", "element") if kind is e.Switch else (p.bus for p in kind.ports):
+            lacks = topology.lacking(rows, field)
+            meant = topology.in_service(rows)
+            if kind is not e.Switch:
+                meant = meant & topology.attached(rows, field)
+            for row in np.flatnonzero(meant & lacks.any(axis=1)).tolist():
+                bus = int(rows.at[field][row])
+                if topology.bus[bus]:
+                    has = _letters(topology.phases[bus])
+                    text = f"needs {_letters(lacks[row])} at {buses.label(bus)}, which has {has}"
+                    yield fault(rows, row, field, "no-phase", f"{text} only")
+
+
+def _letters(phases: Array) -> str:
+    """“phase a and c”"""
+    return "phase " + " and ".join(np.array(list(phasing.ALL))[phases])
 
 
 def no_source(network: Network) -> Problem:
@@ -90,11 +144,12 @@ def _differing(
     network: Network, topology: Topology, held: list[_Held], unit: str
 ) -> Iterator[Problem]:
     """One problem per element that holds something else than the first at its node."""
-    first: dict[int, tuple[float, str]] = {}
+    first: dict[tuple[int, str], tuple[float, str]] = {}
     for part in held:
+        phases = phasing.words(part.rows)
         for row in np.flatnonzero(part.acts).tolist():
             node, value = int(topology.node[part.bus[row]]), float(part.value[row])
-            other = first.setdefault(node, (value, part.rows.label(row)))
+            other = first.setdefault((node, phases[row]), (value, part.rows.label(row)))
             if abs(value - other[0]) > APART:
                 bus = network.rows(e.Bus).label(int(part.bus[row]))
                 text = (

@@ -192,6 +192,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "contradiction": "Two parameters contradict each other.",
     "loop": "A branch starts and ends at one bus.",
     "no-impedance": "A branch without impedance; a switch joins buses.",
+    "no-phase": "An element on a phase that its bus does not have.",
     "no-reactance": "A branch without reactance, where a linear power flow needs one.",
     "not-connected": "A switch at a bus where its element does not end.",
 })  # fmt: skip

@@ -40,6 +40,7 @@ _BOUNDS = {
 
 _POINT = {"type": "array", "prefixItems": [{"type": "number"}] * 2, "minItems": 2, "maxItems": 2}
 _PIECE = {"type": "array", "prefixItems": [{"type": "number"}] * 3, "minItems": 3, "maxItems": 3}
+_ROW = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 
 _TYPES: Mapping[str, Callable[[Field], Schema]] = {
     "number": lambda field: {"type": "number"},
@@ -54,6 +55,7 @@ _TYPES: Mapping[str, Callable[[Field], Schema]] = {
     },
     "curve": lambda field: {"type": "array", "items": _POINT, "minItems": 2},
     "pieces": lambda field: {"type": "array", "items": _PIECE, "minItems": 1},
+    "triangle": lambda field: {"type": "array", "items": _ROW, "minItems": 1},
     "structure": lambda field: _structure(field.annotation),
     "nothing": lambda field: {"enum": [False]},
 }

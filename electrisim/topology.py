@@ -19,6 +19,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from electrisim import elements as e
+from electrisim import phasing
 from electrisim.elements import Element
 from electrisim.network import Array, Network, Rows
 
@@ -35,8 +36,9 @@ class Topology:
     """Connections and supply of a network.
 
     node      AC bus → node, shape (n_bus,): buses joined by ideal closed switches share one
-    bus       which AC buses are supplied, shape (n_bus,)
+    bus       which AC buses are supplied, in one phase at least, shape (n_bus,)
     bus_dc    which DC buses are supplied, shape (n_bus_dc,)
+    phases    which phases of the AC buses are supplied, shape (n_bus, 3)
     """
 
     def __init__(self, network: Network) -> None:
@@ -47,6 +49,19 @@ class Topology:
         self._in_service_dc = np.asarray(network.rows(e.DCBus).column("in_service"), dtype=bool)
         self.node = self._fuse()
         self.bus, self.bus_dc = self._spread()
+        self.phases = np.broadcast_to(self.bus[:, None], (len(self.bus), 3))
+        if network.is_phased:
+            self.phases = self._spread_phases()
+            self.bus = np.asarray(self.phases.any(axis=1))
+
+    @functools.cached_property
+    def phase_node(self) -> Array:
+        """As `node` of every phase of every bus, shape (n_bus, 3): single poles join, too."""
+        whole = 3 * self.node[:, None] + np.arange(3)
+        if not self.network.is_phased:
+            return np.asarray(whole)
+        closed = self._poles(self.network.rows(e.Switch), self._between_buses(True), _ENDS)
+        return _components(whole.size, *closed).reshape(-1, 3)
 
     def attached(self, rows: Rows, field: str) -> Array:
         """Whether each element's terminal `field` is connected to its bus, shape (n,)."""
@@ -72,8 +87,25 @@ class Topology:
 
     def supplied(self, rows: Rows, field: str) -> Array:
         """Whether each element's terminal `field` is connected to a supplied bus, shape (n,)."""
-        supplied = self.bus_dc if _at_dc(field) else self.bus
-        return np.asarray(supplied[rows.at[field]] & self.attached(rows, field))
+        if _at_dc(field):
+            supplied = self.bus_dc[rows.at[field]]
+        elif self.network.is_phased:
+            supplied = ~np.any(self.lacking(rows, field), axis=1)
+        else:
+            supplied = self.bus[rows.at[field]]
+        return np.asarray(supplied & self.attached(rows, field))
+
+    def lacking(self, rows: Rows, field: str) -> Array:
+        """The phases of each element that its terminal `field` does not find, shape (n, 3)."""
+        if _at_dc(field):
+            return np.zeros((len(rows), 3), dtype=bool)
+        if rows.kind is e.Switch:
+            # At the end of a branch it has the poles of the branch.
+            between = rows.at["et"] == "b"
+            bus = np.where(between, rows.at[field], rows.at["bus"])
+            return np.asarray(phasing.present(rows) & between[:, None] & ~self.phases[bus])
+        port = [port.bus for port in rows.kind.ports].index(field)
+        return np.asarray(phasing.present(rows, port) & ~self.phases[rows.at[field]])
 
     def in_service(self, rows: Rows) -> Array:
         """Whether each element is meant to work: in service, closed, its buses in service."""
@@ -103,7 +135,10 @@ class Topology:
         if not len(rows):
             return np.zeros(0, dtype=bool)
         if kind is e.Switch:
-            return self.in_service(rows) & self.bus[rows.at["bus"]]
+            supplied = self.bus[rows.at["bus"]]
+            if self.network.is_phased:
+                supplied = supplied & ~(self.lacking(rows, "bus").any(axis=1))
+            return np.asarray(self.in_service(rows) & supplied)
         ends = [self.supplied(rows, port.bus) for port in kind.ports]
         fed = (np.logical_and if kind in EVERY_SIDE else np.logical_or).reduce(ends)
         return np.asarray(self.in_service(rows) & fed)
@@ -124,20 +159,30 @@ class Topology:
                 ends[str(et)].add((int(element), int(bus)))
         return ends
 
-    def _bus_switches(self, ideal: bool) -> tuple[Array, Array]:
-        """Ends (bus, other bus) of the closed switches between buses, with or without impedance."""
+    def _between_buses(self, ideal: bool) -> Array:
+        """The closed switches between buses, with or without impedance."""
         rows = self.network.rows(e.Switch)
         if not len(rows):
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+            return np.zeros(0, dtype=np.int64)
         wanted = (
             (rows.at["et"] == "b") & rows.column("closed") & ((rows.column("z_ohm") == 0) == ideal)
         )
-        one, other = rows.at["bus"][wanted], rows.at["element"][wanted]
-        working = self._in_service[one] & self._in_service[other]
-        return one[working], other[working]
+        found = np.flatnonzero(wanted)
+        working = [self._in_service[rows.at[end][found]] for end in _ENDS]
+        return np.asarray(found[working[0] & working[1]])
+
+    def _bus_switches(self, found: Array) -> tuple[Array, Array]:
+        """Ends (bus, other bus) of switches between buses."""
+        rows = self.network.rows(e.Switch)
+        if not len(found):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        return rows.at["bus"][found], rows.at["element"][found]
 
     def _fuse(self) -> Array:
-        return _components(len(self._in_service), *self._bus_switches(ideal=True))
+        found = self._between_buses(ideal=True)
+        if self.network.is_phased:
+            found = found[~phasing.partial(self.network.rows(e.Switch))[found]]
+        return _components(len(self._in_service), *self._bus_switches(found))
 
     def _switch_in_service(self, rows: Rows) -> Array:
         closed = np.asarray(rows.column("closed"), dtype=bool)
@@ -146,18 +191,75 @@ class Topology:
         return np.asarray(closed & self._in_service[rows.at["bus"]] & self._in_service[other])
 
     def _ac_edges(self) -> Iterator[tuple[Array, Array]]:
-        yield self._bus_switches(ideal=True)
-        yield self._bus_switches(ideal=False)
+        yield self._bus_switches(self._between_buses(ideal=True))
+        yield self._bus_switches(self._between_buses(ideal=False))
         for kind in AC_BRANCHES:
+            for rows, ends, joined in self._joining(kind):
+                yield rows.at[ends[0]][joined], rows.at[ends[1]][joined]
+
+    def _joining(self, kind: type[Element]) -> Iterator[tuple[Rows, tuple[str, str], Array]]:
+        """Per pair of a branch's terminals, which branches of the kind join their buses."""
+        rows = self.network.rows(kind)
+        if not len(rows):
+            return
+        working = self.in_service(rows)
+        fields = [port.bus for port in kind.ports]
+        for i, one in enumerate(fields):
+            for other in fields[i + 1 :]:
+                joined = working & self.attached(rows, one) & self.attached(rows, other)
+                yield rows, (one, other), np.flatnonzero(joined)
+
+    # -- phase by phase ----------------------------------------------------------------------------
+
+    def _poles(self, rows: Rows, found: Array, ends: tuple[str, str]) -> tuple[Array, Array]:
+        """What conductors or poles join, as numbers of phases of buses: 3·bus + phase."""
+        if not len(found):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        branch, phase = np.nonzero(phasing.present(rows)[found])
+        one, other = (3 * rows.at[end][found][branch] + phase for end in ends)
+        return one, other
+
+    def _spread_phases(self) -> Array:
+        """Which phases of the AC buses are supplied, shape (n_bus, 3).
+
+        Lines and switches conduct phase by phase; a transformer hands on what reaches all phases
+        of one of its sides.
+        """
+        switches = self.network.rows(e.Switch)
+        closed = (self._between_buses(ideal) for ideal in (True, False))
+        joined = [self._poles(switches, found, _ENDS) for found in closed]
+        for branch in AC_BRANCHES:
+            if branch is not e.Transformer:
+                for rows, ends, found in self._joining(branch):
+                    joined.append(self._poles(rows, found, ends))
+        one, other = (np.concatenate(side) for side in zip(*joined, strict=True))
+        component = _components(3 * len(self._in_service), one, other)
+        fed = np.zeros(len(component), dtype=bool)
+        for kind in (e.ExternalGrid, e.Generator):
             rows = self.network.rows(kind)
-            if not len(rows):
-                continue
-            working = self.in_service(rows)
-            fields = [port.bus for port in kind.ports]
-            for i, one in enumerate(fields):
-                for other in fields[i + 1 :]:
-                    joined = working & self.attached(rows, one) & self.attached(rows, other)
-                    yield rows.at[one][joined], rows.at[other][joined]
+            if len(rows):
+                holds = rows.column("in_service") & _holds_angle(rows)
+                holds = holds & self._in_service[rows.at["bus"]]
+                phases = 3 * rows.at["bus"][:, None] + np.arange(3)
+                fed[component[phases[phasing.present(rows) & holds[:, None]]]] = True
+        self._hand_on(component, fed)
+        return np.asarray(fed[component].reshape(-1, 3) & self._in_service[:, None])
+
+    def _hand_on(self, component: Array, fed: Array) -> None:
+        """Mark the components that transformers supply."""
+        for rows, ends, working in self._joining(e.Transformer):
+            sides = [
+                (component[3 * rows.at[end][working][:, None] + np.arange(3)], has[working])
+                for port, end in enumerate(ends)
+                for has in [phasing.present(rows, port)]
+            ]
+            while True:
+                before = fed.sum()
+                for (here, own), (there, others) in (sides, sides[::-1]):
+                    reached = np.all(fed[here] | ~own, axis=1)
+                    fed[there[others & reached[:, None]]] = True
+                if fed.sum() == before:
+                    return
 
     def _spread(self) -> tuple[Array, Array]:
         """Which AC and which DC buses are supplied: sources first, then what converters hand on."""
@@ -227,6 +329,8 @@ def _holds_dc_voltage(rows: Rows) -> Array:
     return np.array([mode == "vm_pu" for mode in rows.values("control_mode_dc")])
 
 
+#: Where a switch between buses ends.
+_ENDS = ("bus", "element")
 _LETTER = {e.Line: "l", e.Transformer: "t", e.ThreeWindingTransformer: "t3"}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.network import Array, Network, Rows, shift_degree, shifts3w_degree
+from electrisim.phasing import across, any_partial, words
 from electrisim.settings import Settings
 
 SIDES = ("hv", "mv", "lv")
@@ -181,6 +182,12 @@ def windings(network: Network, rows: Rows, settings: Settings) -> tuple[TwoPorts
         share_x=_half_where_none(shares[1]),
     )
     vn_hv, vn_lv = vn_kv[rows.at["hv_bus"]], vn_kv[rows.at["lv_bus"]]
+    if any_partial(rows):
+        # Of a single-phase unit per unit is of what its windings lie between.
+        vn_hv, vn_lv = (
+            vn * np.array([across(word) for word in words(rows, port)])
+            for port, vn in enumerate((vn_hv, vn_lv))
+        )
     return _two_winding(plate, winding, vn_hv, vn_lv, settings), winding
 
 
@@ -214,6 +221,32 @@ def _two_winding(
     z_to = r + 1j * x - z_from
     delta = z_from + z_to + z_from * z_to * y
     return TwoPorts(1 / delta, 1 / delta, z_to * y / delta, z_from * y / delta, ratio)
+
+
+#: Of the leakage of a centre-tapped unit, the shares of resistance and reactance at its high side
+#: where none are given: interlaced halves (Kersting, Center-Tapped Transformer and 120/240-V
+#: Secondary Models, IEEE Rural Electric Power Conference 2008).
+INTERLACED = (0.5, 0.8)
+
+
+def halves(rows: Rows) -> tuple[Array, Array, Array]:
+    """Leakages of the high-voltage winding and of either half of the low-voltage one, and y.
+
+    All of the rating [pu], a half of half the rated voltage. Both halves in series are the
+    nameplate's low-voltage winding; the iron losses and the no-load current are at the high side.
+    """
+    z, r = (rows.column(name) / 100 for name in ("vk_percent", "vkr_percent"))
+    x = np.sign(z) * np.sqrt(z**2 - r**2)
+    shares = [
+        np.where(np.isnan(share), otherwise, share)
+        for otherwise, part in zip(INTERLACED, ("resistance", "reactance"), strict=True)
+        for share in [rows.column(f"leakage_{part}_ratio_hv")]
+    ]
+    pfe = rows.column("pfe_kw") / 1e3 / rows.column("sn_mva")
+    no_load = rows.column("i0_percent") / 100
+    y = pfe - 1j * np.sqrt(np.maximum(no_load**2 - pfe**2, 0))
+    high = r * shares[0] + 1j * x * shares[1]
+    return high, 2 * (r + 1j * x - high), y
 
 
 # -- three windings --------------------------------------------------------------------------------

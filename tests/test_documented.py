@@ -292,6 +292,7 @@ def _values(kind: type[Element]) -> st.SearchStrategy[dict[str, Any]]:
             "reference": st.just("b1"),
             "curve": st.just([[0.0, 1.0], [1.0, 0.5]]),
             "pieces": st.just([[0.0, 1.0, 2.0], [1.0, 3.0, 2.5]]),
+            "triangle": st.just([[0.4], [0.1, 0.4]]),
             "nothing": st.none(),
         }[field.type]
         fields[field.name] = (field.required, strategy)
