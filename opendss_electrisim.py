@@ -277,6 +277,7 @@ def _refused_settings(settings: Settings) -> list[Problem]:
         "calculate_voltage_angles": settings.calculate_voltage_angles is not True,
         "distributed_slack": settings.distributed_slack,
         "mode": settings.linear,
+        "run_control": settings.controls,
         "solution_mode": settings.solution_mode != "snapshot",
         "enforce_q_lims": settings.enforce_q_lims and settings.model == "unbalanced",
     }
@@ -296,6 +297,7 @@ _WHY = {
     "init": "it starts from its own solution without load",
     "calculate_voltage_angles": "phase shifts and angles of sources always count",
     "distributed_slack": "what holds an angle balances its island; pandapower can share it",
+    "run_control": "its own controls are not spoken yet; pandapower runs controllers",
     "mode": "it has no linearised power flow; pandapower has",
     "solution_mode": "a power flow is one state (snapshot)",
     "enforce_q_lims": "in three unequal phases a generator holds its voltage whatever it takes",

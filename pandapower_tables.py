@@ -220,7 +220,7 @@ def _plain(network: Network, settings: Settings, rows: Rows) -> Columns:
     columns = {
         name: rows.at[name]
         for name, field in FIELDS[rows.kind].items()
-        if field.refers_to and name in rows.at and name != "power_station_trafo"
+        if field.refers_to and name in rows.at and name not in ("power_station_trafo", "reference")
     }
     return columns | {name: rows.column(name) for name in POWER_FLOW[rows.kind]}
 

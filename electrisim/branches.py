@@ -109,7 +109,7 @@ def _star_flows(
     """Three-winding transformers: the star point takes the voltage at which no current is left."""
     bus, attached = ends_of(network, topology, e.ThreeWindingTransformer)
     y_kk, y_ks, y_sk, y_ss = np.stack(
-        [_from_outside(leg) for leg in legs(network, settings)], axis=1
+        [from_outside(leg) for leg in legs(network, settings)], axis=1
     )
     outside = voltage_pu[bus]
     driven = np.where(attached, -y_sk * outside, 0).sum(axis=0)
@@ -119,7 +119,7 @@ def _star_flows(
     return Flows(bus, attached, outside, current, outside * np.conj(current), star)
 
 
-def _from_outside(leg: Leg) -> Array:
+def from_outside(leg: Leg) -> Array:
     """The admittances of a leg as (outside, outside–star, star–outside, star)."""
     y_ff, y_ft, y_tf, y_tt = leg.ports.admittances()
     return np.stack([y_tt, y_tf, y_ft, y_ff] if leg.star_is_from else [y_ff, y_ft, y_tf, y_tt])

@@ -92,6 +92,19 @@ TapStepDegree = Annotated[float, quantity("degree", "Angle of one tap step.")]
 TapPos = Annotated[float, quantity("1", "Present tap position; the neutral one where absent.")]
 TapChanger = Annotated[Literal["Ratio", "Symmetrical", "Ideal"], says("Ratio: longitudinal or oblique; Symmetrical: magnitude and angle alike; Ideal: angle only.")]
 Shift = Annotated[float, quantity("degree", "Phase shift from the high-voltage side; absent, the vector group's clock number × 30°.")]
+TapControl = Annotated[Literal["discrete", "continuous"], says("What its tap changer does where controllers act: discrete steps until the voltage is between vm_lower_pu and vm_upper_pu, continuous holds vm_set_pu.")]
+VmLower = Annotated[float, quantity("pu", "Tap control, discrete: below this voltage it steps.", gt=0)]
+VmUpper = Annotated[float, quantity("pu", "Tap control, discrete: above this voltage it steps.", gt=0)]
+VmSet = Annotated[float, quantity("pu", "Voltage that its control aims at; a discrete tap control's in place of a band, which is then half a step and tol around it.", gt=0)]
+Tol = Annotated[float, quantity("pu", "Tolerance of the controlled voltage: 1e-6 where absent; beside vm_set_pu of a discrete tap control 1e-3.", gt=0)]
+QControl = Annotated[Literal["constant_q", "cosphi", "cosphi_p", "qv"], says("Where its reactive power comes from where controllers act: q_mvar (PVSystem: kvar) as given, a power factor, a power factor by active power, or the voltage.")]
+CosPhi = Annotated[float, quantity("1", "Power factor of q_control cosphi; positive delivers reactive power, negative absorbs it.", ge=-1, le=1)]
+QVCurve = Annotated[list[tuple[float, float]], says("Curve of q_control qv: points [voltage in pu, reactive power delivered in parts of the rating], level beyond its ends.")]
+CosPhiPCurve = Annotated[list[tuple[float, float]], says("Curve of q_control cosphi_p: points [active power delivered in parts of the rating, power factor], level beyond its ends; a negative power factor absorbs.")]
+PVCurve = Annotated[list[tuple[float, float]], says("Where controllers act: points [voltage in pu, most active power delivered in parts of the rating (PVSystem: of pmpp_kw)], level beyond its ends.")]
+Station = Annotated[str, says("The station it belongs to: where controllers act, its machines hold vm_set_pu at the reference bus together and share the reactive power by q_share.")]
+StationBus = Annotated[str, refers_to("Bus", "Bus whose voltage its station holds.")]
+QShare = Annotated[float, quantity("1", "Its part of its station's reactive power, relative to the others'.", gt=0)]
 VectorGroup = Annotated[str, says("Vector group, e.g. Dyn5; it decides the zero sequence.")]
 Phases = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its phases: all, one to earth, or two between which it lies; other than abc on OpenDSS, mode unbalanced.")]
 Conductors = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its conductors, in the order of its matrices; other than abc on OpenDSS, mode unbalanced.")]
@@ -152,6 +165,10 @@ class ExternalGrid(Element, frozen=True):
     cq1_eur_per_mvar: CostQ1 | None = None
     cq2_eur_per_mvar2: CostQ2 | None = None
     pwl_q_points: Pieces | None = None
+    station_control: Station | None = None
+    reference: StationBus | None = None
+    vm_set_pu: VmSet | None = None
+    q_share: QShare = 1.0
 
 
 class Generator(Element, frozen=True):
@@ -195,6 +212,10 @@ class Generator(Element, frozen=True):
     cq1_eur_per_mvar: CostQ1 | None = None
     cq2_eur_per_mvar2: CostQ2 | None = None
     pwl_q_points: Pieces | None = None
+    station_control: Station | None = None
+    reference: StationBus | None = None
+    vm_set_pu: VmSet | None = None
+    q_share: QShare = 1.0
 
 
 class StaticGenerator(Element, frozen=True):
@@ -236,6 +257,11 @@ class StaticGenerator(Element, frozen=True):
     cq1_eur_per_mvar: CostQ1 | None = None
     cq2_eur_per_mvar2: CostQ2 | None = None
     pwl_q_points: Pieces | None = None
+    q_control: QControl | None = None
+    cosphi: CosPhi | None = None
+    qv_curve: QVCurve | None = None
+    cosphi_p_curve: CosPhiPCurve | None = None
+    pv_curve: PVCurve | None = None
 
 
 class AsymmetricStaticGenerator(Element, frozen=True):
@@ -342,6 +368,14 @@ class _Shunt(Element, frozen=True):
     phases: Phases = "abc"
     step_dependency_table: NoTable = None
     id_characteristic_table: NoTable = None
+    step_control: Annotated[Literal["voltage", "line_flow"], says("What its steps do where controllers act: voltage steps until it is within vm_tol_pu of vm_set_pu, line_flow follows the active power of a line by step_table.")] | None = None
+    vm_set_pu: VmSet | None = None
+    vm_tol_pu: Annotated[float, quantity("pu", "Step control, voltage: half the band around vm_set_pu.", gt=0)] = 1e-3
+    step_increment: Annotated[int, quantity("1", "Step control, voltage: steps taken at a time.", ge=1)] = 1
+    step_table: Annotated[list[tuple[float, float]], says("Step control, line_flow: points [active power in MW, steps], the power rising; from each power on its steps are connected, below the first one those of the first.")] | None = None
+    reference: Annotated[str, refers_to("Bus, Line", "What its control looks at: the bus whose voltage it controls (its own where absent), or the line whose active power decides.")] | None = None
+    reference_column: Annotated[Literal["p_from_mw", "p_to_mw"], says("Step control, line_flow: the end of the line whose power counts.")] = "p_from_mw"
+    reference_absolute: Annotated[bool, says("Step control, line_flow: the power counts whichever way it flows.")] = True
 
 
 class Shunt(_Shunt, frozen=True):
@@ -455,6 +489,11 @@ class Storage(Element, frozen=True):
     cq1_eur_per_mvar: CostQ1 | None = None
     cq2_eur_per_mvar2: CostQ2 | None = None
     pwl_q_points: Pieces | None = None
+    q_control: QControl | None = None
+    cosphi: CosPhi | None = None
+    qv_curve: QVCurve | None = None
+    cosphi_p_curve: CosPhiPCurve | None = None
+    pv_curve: PVCurve | None = None
 
 
 class PVSystem(Element, frozen=True):
@@ -479,6 +518,11 @@ class PVSystem(Element, frozen=True):
     efficiency_curve: Curve | None = None
     in_service: InService = True
     phases: Phases = "abc"
+    q_control: QControl | None = None
+    cosphi: CosPhi | None = None
+    qv_curve: QVCurve | None = None
+    cosphi_p_curve: CosPhiPCurve | None = None
+    pv_curve: PVCurve | None = None
 
 
 # -- AC branches -----------------------------------------------------------------------------------
@@ -586,6 +630,12 @@ class Transformer(Element, frozen=True):
     id_characteristic_table: NoTable = None
     min_angle_degree: MinAngle | None = None
     max_angle_degree: MaxAngle | None = None
+    tap_control: TapControl | None = None
+    control_side: Annotated[Literal["hv", "lv"], says("Tap control: side whose voltage it controls.")] = "lv"
+    vm_lower_pu: VmLower | None = None
+    vm_upper_pu: VmUpper | None = None
+    vm_set_pu: VmSet | None = None
+    tol: Tol | None = None
 
 
 class ThreeWindingTransformer(Element, frozen=True):
@@ -641,6 +691,12 @@ class ThreeWindingTransformer(Element, frozen=True):
     max_loading_percent: MaxLoading | None = None
     tap_dependency_table: NoTable = None
     id_characteristic_table: NoTable = None
+    tap_control: TapControl | None = None
+    control_side: Annotated[Literal["hv", "mv", "lv"], says("Tap control: side whose voltage it controls.")] = "lv"
+    vm_lower_pu: VmLower | None = None
+    vm_upper_pu: VmUpper | None = None
+    vm_set_pu: VmSet | None = None
+    tol: Tol | None = None
 
 
 class Impedance(Element, frozen=True):

@@ -105,6 +105,7 @@ class Engines:
             problem = Problem(kind="unsupported", message=message, field="solver")
             raise ProblemError([problem], kind="unsupported")
         problems = [
+            *_unsupported_control(settings),
             *self._unsupported_kinds(engine, network, settings.model),
             *engine.refusals(network, settings),
         ]
@@ -125,3 +126,19 @@ class Engines:
             how = f"cannot be represented by {engine.name} ({model}): {support.note}"
             for row in range(len(rows)):
                 yield fault(rows, row, None, "unsupported", how.rstrip("."), hint)
+
+
+#: The studies in which controllers act.
+CONTROLLED = ("powerflow", "controller")
+
+
+def _unsupported_control(settings: Settings) -> Iterator[Problem]:
+    """Where controllers are asked to act and cannot."""
+    if not settings.controls:
+        return
+    if settings.name not in CONTROLLED:
+        message = f"Controllers act in {' and '.join(CONTROLLED)}, not in {settings.name}."
+        yield Problem(kind="unsupported", message=message, field="run_control")
+    if settings.linear or settings.model != "balanced":
+        message = "Controllers act in the balanced AC power flow (mode ac) only."
+        yield Problem(kind="unsupported", message=message, field="run_control")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from electrisim import elements as e
 from electrisim import phasing
+from electrisim.control import fields as control
 from electrisim.elements import FIELDS, KIND, Element
 from electrisim.fields import ABSENT, present
 from electrisim.problems import Problem, ProblemError, nearest, shorten
@@ -131,7 +132,8 @@ class Network:
         for rows in self._rows.values():
             check = _CHECKS.get(rows.kind)
             problems += check(self, rows) if check else []
-            problems += [fault(rows, *found) for found in phasing.faults(rows)]
+            more = (*phasing.faults(rows), *control.faults(rows))
+            problems += [fault(rows, *found) for found in more]
         if not len(self.rows(e.Bus)):
             problems.append(Problem(kind="no-bus", message="The network has no bus."))
         if problems:
@@ -225,8 +227,10 @@ class _References:
     def resolve(self) -> list[Problem]:
         for rows in self.rows.values():
             for field in FIELDS[rows.kind].values():
-                if field.refers_to and rows.kind is not e.Switch:
+                if len(field.refers_to) == 1:
                     self._resolve_field(rows, field.name, KIND[field.refers_to[0]])
+                elif field.refers_to and rows.kind is not e.Switch:
+                    self._resolve_observed(rows)
         if e.Switch in self.rows:
             self._resolve_switches(self.rows[e.Switch])
         return self.problems
@@ -247,9 +251,24 @@ class _References:
             self._warn_of_name(kind, ref, others[ref])
         rows.at[field] = np.array(found, dtype=np.int64)
 
+    def _resolve_observed(self, rows: Rows) -> None:
+        """What a shunt's control looks at: a line where it follows a flow, a bus elsewhere."""
+        found = np.full(len(rows), -1)
+        for row, (reference, follows) in enumerate(
+            zip(rows.values("reference"), rows.values("step_control"), strict=True)
+        ):
+            if reference is None:
+                continue
+            kind = e.Line if follows == "line_flow" else e.Bus
+            target = self.rows.get(kind)
+            at = target.position.get(reference, -1) if target else -1
+            if at < 0:
+                at = self._named(rows, row, "reference", reference, (kind,))[1]
+            found[row] = at
+        rows.at["reference"] = found
+
     def _resolve_switches(self, rows: Rows) -> None:
         """A switch's element is of one of four kinds (`at["et"]`); `at["element"]` is its row."""
-        self._resolve_field(rows, "bus", e.Bus)
         kinds = [_ET[et] for et in ("b", "l", "t", "t3")]
         found: list[int] = []
         ets: list[str] = []

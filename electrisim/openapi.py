@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 import electrisim
+from electrisim.control.record import Controlled
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.feeder import openapi as feeder
 from electrisim.fields import fields_of
@@ -171,7 +172,10 @@ def _problem(description: str, *, retry_after: bool = False) -> Schema:
 
 
 def _schemas() -> Schema:
-    structs = [Problem, Certificate, Losses, *contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES]
+    structs = [
+        *(Problem, Certificate, Losses, Controlled),
+        *(*contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES),
+    ]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -286,12 +290,23 @@ _FIGURES: Schema = {
     "additionalProperties": False,
 }
 
+_POWER_FLOW: Schema = {
+    "losses": ref("Losses"),
+    "script": {"type": "string", "description": "Asked for by `export_script`."},
+    "controllers": {
+        "type": "array",
+        "description": "One per element with a controller, where controllers act.",
+        "items": ref("Controlled"),
+    },
+    "control": object_of(
+        {"converged": {"type": "boolean"}, "power_flows": {"type": "integer"}},
+        ["converged", "power_flows"],
+    ),
+}
 #: What stands beside the result tables, by study.
 _BESIDE: Mapping[str, Schema] = {
-    "powerflow": {
-        "losses": ref("Losses"),
-        "script": {"type": "string", "description": "Asked for by `export_script`."},
-    },
+    "powerflow": _POWER_FLOW,
+    "controller": _POWER_FLOW,
     "opf": {
         "objective": {"type": ["number", "null"], "description": "The cost in EUR/h."},
         "minimised": {"enum": ["cost", "losses"], "description": "Losses, where nothing costs."},

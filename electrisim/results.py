@@ -14,7 +14,7 @@ import msgspec
 
 from electrisim import elements as e
 from electrisim.elements import Element
-from electrisim.network import Array
+from electrisim.network import Array, Network
 
 _PQ = ("p_mw", "q_mvar")
 _FROM_TO = ("p_from_mw", "q_from_mvar", "p_to_mw", "q_to_mvar")
@@ -246,6 +246,7 @@ class Answer(msgspec.Struct, frozen=True):
     beside    what stands beside the tables, by its name in the answer
     series    in place of tables: kind → column → array of shape (n_steps, n_elements)
     streamed  as beside, but so much that it is written piece by piece
+    network   the one that the tables are of: where its controllers left it
     """
 
     tables: Mapping[type[Element], Mapping[str, Array]]
@@ -256,3 +257,4 @@ class Answer(msgspec.Struct, frozen=True):
     beside: Mapping[str, Any]
     series: Mapping[type[Element], Mapping[str, Array]] | None = None
     streamed: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    network: Network | None = None

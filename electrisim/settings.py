@@ -92,3 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def linear(self) -> bool:
         """Whether the study asks for the linearised power flow: active power only, all 1 pu."""
         return False
+
+    @property
+    def controls(self) -> bool:
+        """Whether the network's controllers act."""
+        return False

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import contingency, crosscheck, opf, powerflow, timeseries
+from electrisim.studies import contingency, controller, crosscheck, opf, powerflow, timeseries
 
 
 class Study(NamedTuple):
@@ -22,6 +22,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "powerflow": Study(powerflow.PowerFlow, powerflow.run),
         "opf": Study(opf.OptimalPowerFlow, opf.run),
         "contingency": Study(contingency.Contingency, contingency.run),
+        "controller": Study(controller.Controller, controller.run),
         "timeseries": Study(timeseries.TimeSeries, timeseries.run),
         "crosscheck": Study(crosscheck.CrossCheck, crosscheck.run),
     }

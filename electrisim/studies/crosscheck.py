@@ -234,6 +234,7 @@ class Bench:
         status, certificate, problems = "solved", answer.certificate, []
         found: Mapping[str, float] = {}
         if answer.series is None and certificate is None:
+            network = answer.network or network
             topology = Topology(network)
             try:
                 certificate = certify(network, topology, settings, answer.tables)

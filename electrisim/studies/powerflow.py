@@ -11,7 +11,10 @@ from electrisim import elements as e
 from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.completion import complete
-from electrisim.engine import Engines
+from electrisim.control.loop import State, settle
+from electrisim.control.plan import controllers
+from electrisim.control.premises import check as check_control
+from electrisim.engine import Engine, Engines
 from electrisim.fields import says
 from electrisim.network import Network
 from electrisim.results import Answer, Losses, Tables
@@ -28,6 +31,13 @@ class PowerFlow(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Literal["ac", "dc", "unbalanced"],
         says("AC, linearised DC (pandapower), or with three unequal phases."),
     ] = "ac"
+    run_control: Annotated[
+        bool, says("Controllers of transformers, shunts, inverters and stations act.")
+    ] = False
+
+    @property
+    def controls(self) -> bool:
+        return self.run_control
 
     @property
     def model(self) -> str:
@@ -44,7 +54,8 @@ def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     Raises ProblemError (the engine cannot represent it) and NotConvergedError.
     """
     answer = solve(network, settings, engines)
-    certificate = certify(network, Topology(network), settings, answer.tables)
+    ended = answer.network or network
+    certificate = certify(ended, Topology(ended), settings, answer.tables)
     return msgspec.structs.replace(answer, certificate=certificate)
 
 
@@ -53,20 +64,50 @@ def solve(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     engine = engines.admit(network, settings)
     topology = Topology(network)
     premises.check(network, topology, settings)
+    if settings.controls:
+        return _controlled(engine, network, topology, settings)
     with engine.build(network, topology, settings) as model:
         solution = model.power_flow()
         script = model.script() if settings.export_script else None
     tables = complete(network, topology, settings, solution.tables)
-    beside: dict[str, Any] = {"losses": losses(tables)}
-    if script is not None:
-        beside["script"] = script
+    state = State(network, solution, tables, script)
+    asleep = [network.rows(kind).label(row) for kind, row in controllers(network)]
+    notes = [f"Controllers do not act (run_control is false): {', '.join(asleep)}."]
+    return _answer(engine, topology, settings, state, notes if asleep else [], {})
+
+
+def _controlled(
+    engine: Engine, network: Network, topology: Topology, settings: PowerFlow
+) -> Answer:
+    """The answer with the network's controllers where they settle."""
+    check_control(network, topology)
+    settled = settle(engine, network, topology, settings)
+    beside = {
+        "controllers": settled.records,
+        "control": {"converged": settled.converged, "power_flows": settled.flows},
+    }
+    return _answer(engine, topology, settings, settled.state, settled.warnings, beside)
+
+
+def _answer(
+    engine: Engine,
+    topology: Topology,
+    settings: PowerFlow,
+    state: State,
+    notes: list[str],
+    beside: dict[str, Any],
+) -> Answer:
+    """The answer that a solved state is."""
+    network, solution = state.network, state.solution
+    script = {} if state.script is None else {"script": state.script}
     return Answer(
-        tables=tables,
+        tables=state.tables,
         iterations=solution.iterations,
-        warnings=(*network.warnings, *solution.warnings, *idle(network, topology)),
+        warnings=(*network.warnings, *solution.warnings, *idle(network, topology), *notes),
         certificate=None,
         engine={**engine.version(settings), "solver": solution.solver},
-        beside=beside,
+        beside={"losses": losses(state.tables), **beside, **script},
+        network=network,
     )
 
 
