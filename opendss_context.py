@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ def _load() -> Any:
 
 opendssdirect = _load()
 
+#: Commands after which every element is where it was, with as many conductors.
+_MOVES_NOTHING = re.compile(r"edit \S+( (kw|kvar|wdg|tap)=\S+)+")
+
 
 class Context:
     """A context of the DSS C-API as a Session."""
@@ -67,7 +71,8 @@ class Context:
 
     def run(self, commands: Sequence[str]) -> None:
         check(commands)
-        self._handles.clear()
+        if not all(_MOVES_NOTHING.fullmatch(command) for command in commands):
+            self._handles.clear()
         try:
             # One call, because each call gives up Python's lock and may wait to get it back.
             self._dss.Text.Commands(list(commands))

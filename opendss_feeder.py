@@ -384,6 +384,7 @@ class _Layout:
         self._loads = slice(first, first + len(words.feeder.loads))
         self._units = [(place[f"generator.u{n}"], unit) for n, unit in enumerate(units)]
         start = np.cumsum([0, *(len(nodes) for nodes in nodes_of.values())])
+        self._starts = start[:-1]
         self._conductors = np.array(
             [
                 start[place[element]] + number
@@ -392,8 +393,11 @@ class _Layout:
             ]
         )
         self._conductor_rows = [row[node] for _, nodes in words.measured.values() for node in nodes]
-        self._measured = list(words.measured)
-        self._cuts = np.cumsum([len(nodes) for _, nodes in words.measured.values()])[:-1]
+        ends = np.cumsum([len(nodes) for _, nodes in words.measured.values()]).tolist()
+        self._measured = [
+            (name, slice(start, end))
+            for name, start, end in zip(words.measured, [0, *ends], ends, strict=False)
+        ]
         self._taps = {
             name: _terminals(words.branches[f"transformer.r{number}"], row, ground)
             for number, name in enumerate(words.feeder.regulators)
@@ -407,7 +411,7 @@ class _Layout:
         balance = np.zeros(len(volts) + 1, np.complex128)
         np.add.at(balance, self._nodes, every)
         currents = 1e3 * np.abs(every[self._conductors] / volts[self._conductor_rows])
-        sums = np.array([power.sum() for power in powers])
+        sums = np.add.reduceat(every, self._starts)
         grounded = np.append(volts, 0)
         return Solved(
             converged=converged,
@@ -417,7 +421,7 @@ class _Layout:
             source=-complex(sums[self._source]),
             losses=complex(sums[: self._branches].sum()),
             taps={name: _tap(grounded, *ends) for name, ends in self._taps.items()},
-            currents=dict(zip(self._measured, np.split(currents, self._cuts), strict=True)),
+            currents={name: currents[where] for name, where in self._measured},
             mismatch_kva=float(np.abs(balance[:-1]).max()),
         )
 

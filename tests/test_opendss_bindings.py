@@ -179,6 +179,26 @@ def test_an_element_changed_after_it_was_read_is_read_again(bindings, binding):
 
 
 @BOTH
+def test_other_powers_and_taps_are_read_as_if_built_so(bindings, binding):
+    """After such commands the C-API's elements are read from where they were before."""
+    edits = ["edit load.d1 kw=150 kvar=0", "edit transformer.t1 wdg=1 tap=0.975"]
+    with bindings.session(binding) as session:
+        session.run([*CIRCUIT, *edits])
+        session.solve()
+        built = session.powers(ELEMENTS)
+    with bindings.session(binding) as session:
+        session.run(CIRCUIT)
+        session.solve()
+        before = session.powers(ELEMENTS)
+        session.run(edits)
+        session.solve()
+        edited = session.powers(ELEMENTS)
+    for one, other, then in zip(built, edited, before, strict=True):
+        assert other == approx(one, rel=1e-6, abs=1e-6)
+        assert not np.array_equal(other, then)
+
+
+@BOTH
 def test_what_does_not_converge_is_told(bindings, binding):
     with bindings.session(binding) as session:
         session.run([*CIRCUIT, "set maxiterations=1"])

@@ -33,8 +33,9 @@ def judge(feeder: Feeder, options: Options, case: Case, solved: Solved) -> None:
     for unit, delivered in zip(case.units, solved.units, strict=True):
         if not delivers(unit.kw, float(delivered.sum().real)):
             message = (
-                f"{abs(unit.kw):g} kW were asked for at bus {unit.bus}, and the feeder takes "
-                f"{abs(delivered.sum().real):.4g} kW: its voltage does not allow more."
+                f"{abs(unit.kw):g} kW were asked for at bus {unit.bus}, and "
+                f"{abs(delivered.sum().real):.4g} kW would be delivered: its voltage leaves the "
+                "range in which a unit keeps its power."
             )
             raise refused("not-delivered", message, element=unit.bus)
     asked, delivered_kw = asked_kw(feeder, options, case, solved.voltages), solved.loads.sum().real

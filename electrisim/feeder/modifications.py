@@ -56,8 +56,9 @@ class AddGenerator(Modification, frozen=True, kw_only=True):
     kw: Power
 
     def applied(self, state: State, place: Place) -> State:
-        bus = place.connection(self.bus_name, self.phases, self.kw)
-        return state.changed(generators={**state.generators, (bus.bus, self.phases): self.kw})
+        bus = place.connection(self.bus_name, self.phases).bus
+        added = state.changed(generators={**state.generators, (bus, self.phases): self.kw})
+        return place.within_ratings(added, bus, "kw")
 
 
 class RemoveGenerator(Modification, frozen=True, kw_only=True):
@@ -118,12 +119,13 @@ class AddDevice(Modification, frozen=True, kw_only=True):
     phases: Phases = 1
 
     def applied(self, state: State, place: Place) -> State:
-        bus = place.connection(self.bus_name, self.phases, self.kw)
-        key = (bus.bus, self.device_name)
+        bus = place.connection(self.bus_name, self.phases).bus
+        key = (bus, self.device_name)
         if key in state.devices:
-            raise _taken("device", bus.bus, self.device_name)
-        device = Device(bus.bus, self.device_name, self.phases, self.kw)
-        return state.changed(devices={**state.devices, key: device})
+            raise _taken("device", bus, self.device_name)
+        device = Device(bus, self.device_name, self.phases, self.kw)
+        added = state.changed(devices={**state.devices, key: device})
+        return place.within_ratings(added, bus, "kw")
 
 
 class DisconnectDevice(Modification, frozen=True, kw_only=True):
@@ -172,11 +174,10 @@ class AddStorageDevice(Modification, frozen=True, kw_only=True):
     energy_kwh: Annotated[float, quantity("kWh", "Energy to begin with.", ge=0)] = 0.0
 
     def applied(self, state: State, place: Place) -> State:
-        largest_kw = max(self.charge_rate_kw, self.discharge_rate_kw)
-        bus = place.connection(self.bus_name, self.phases, largest_kw)
-        key = (bus.bus, self.device_name)
+        bus = place.connection(self.bus_name, self.phases).bus
+        key = (bus, self.device_name)
         if key in state.storages:
-            raise _taken("storage", bus.bus, self.device_name)
+            raise _taken("storage", bus, self.device_name)
         if self.energy_kwh > self.max_capacity_kwh:
             message = (
                 f"energy_kwh, {self.energy_kwh:g}, is more than max_capacity_kwh, "
@@ -184,7 +185,7 @@ class AddStorageDevice(Modification, frozen=True, kw_only=True):
             )
             raise invalid([Problem(kind="out-of-bounds", message=message, field="energy_kwh")])
         storage = Storage(
-            bus=bus.bus,
+            bus=bus,
             name=self.device_name,
             phases=self.phases,
             capacity_kwh=self.max_capacity_kwh,
@@ -193,7 +194,8 @@ class AddStorageDevice(Modification, frozen=True, kw_only=True):
             mode="charging",
             energy_kwh=self.energy_kwh,
         )
-        return state.changed(storages={**state.storages, key: storage})
+        added = state.changed(storages={**state.storages, key: storage})
+        return place.within_ratings(added, bus, "charge_rate_kw")
 
 
 class ToggleStorageDevice(Modification, frozen=True, kw_only=True):

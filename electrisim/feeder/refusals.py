@@ -41,7 +41,10 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
         "unsupported-media-type": Refusal(415, "The body is not said to be JSON."),
         "dead-bus": Refusal(422, "The bus lies behind an open switch and has no voltage."),
         "missing-phases": Refusal(422, "The bus has not so many phases."),
-        "overrated": Refusal(422, "More than the transformer that feeds the bus is rated for."),
+        "overrated": Refusal(
+            422,
+            "All that was added behind the transformer that feeds the bus is more than its rating.",
+        ),
         "name-taken": Refusal(422, "Something of this name is there already."),
         "not-added": Refusal(422, "There is nothing of that kind to act on."),
         "nothing-to-undo": Refusal(422, "No modification is left to take back."),

@@ -175,7 +175,12 @@ class _Views:
         standing, answer = self._read(session_id)
         place = self._sessions.place(standing.session)
         listed = reads.buses(place, answer.results)
-        return _success({"buses": listed, "branches": reads.branches(place.feeder)}, standing.seq)
+        found = {
+            "source": place.feeder.source.bus,
+            "buses": listed,
+            "branches": reads.branches(place.feeder),
+        }
+        return _success(found, standing.seq)
 
     def bus(self, session_id: str, bus_name: str) -> Response:
         standing, answer = self._read(session_id)
@@ -231,7 +236,10 @@ def _body(*, optional: bool = False) -> Mapping[str, Any]:
     if optional and not body:
         return {}
     if not request.is_json or request.content_encoding:
-        raise refused("unsupported-media-type", "The body must be JSON, and be said to be.")
+        raise refused(
+            "unsupported-media-type",
+            "The body must be JSON, sent as such: Content-Type: application/json.",
+        )
     try:
         plain = msgspec.json.decode(body)
     except msgspec.DecodeError as error:

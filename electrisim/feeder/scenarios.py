@@ -106,7 +106,9 @@ def day(solver: Solver, place: Place, state: State, settings: DayProfile) -> dic
 
     Regulators begin at neutral and keep their taps from step to step. A tap operation is one step
     of one regulator; those that lead to the first solution do not count. Storages charge and
-    discharge as they stand. Raises ProblemError where a shape is none, or a step has no solution.
+    discharge as they stand; in the step in which one fills or empties it has the mean power of that
+    step, so that energies add up. Raises ProblemError where a shape is none, or where a step has no
+    solution.
     """
     length = settings.step_minutes
     if MINUTES_PER_DAY % length:
@@ -118,7 +120,8 @@ def day(solver: Solver, place: Place, state: State, settings: DayProfile) -> dic
     steps: list[_Step] = []
     with solver.open(place.feeder, place.options, case(place.feeder, state)) as model:
         for minute in minutes:
-            now = _shaped(place.feeder, state, _value(load, minute), _value(solar, minute))
+            factors = _value(load, minute), _value(solar, minute)
+            now = _shaped(place.feeder, state, *factors, length / 60)
             steps.append(_Step(state, now, _solved_at(minute, place, model, now)))
             storages = {key: each.after(length / 60) for key, each in state.storages.items()}
             state = state.changed(storages=storages)
@@ -139,18 +142,16 @@ def _value(shape: Sequence[float], minute: int) -> float:
     return shape[minute * len(shape) // MINUTES_PER_DAY]
 
 
-def _shaped(feeder: Feeder, state: State, load: float, solar: float) -> Case:
-    """A state with generators and consumption multiplied, storages as they are."""
+def _shaped(feeder: Feeder, state: State, load: float, solar: float, hours: float) -> Case:
+    """A state with generators and consumption multiplied, storages with their mean power."""
     plain = case(feeder, state)
     factors = {name: state.factors.get(name, 1.0) * load for name in feeder.loads}
-    shapes = (
-        *(solar for _ in state.generators),
-        *(load for _ in state.devices),
-        *(1.0 for _ in state.storages),
-    )
-    units = (
-        unit._replace(kw=unit.kw * shape) for unit, shape in zip(plain.units, shapes, strict=True)
-    )
+    shapes = [solar] * len(state.generators) + [load] * len(state.devices)
+    powers = [
+        *(unit.kw * shape for unit, shape in zip(plain.units, shapes, strict=False)),
+        *(storage.mean_kw(hours) for storage in state.sorted_storages()),
+    ]
+    units = (unit._replace(kw=kw) for unit, kw in zip(plain.units, powers, strict=True))
     return Case(factors, tuple(units))
 
 
@@ -253,6 +254,9 @@ def hosting_capacity(
     if settings.max_kw / settings.step_kw > MOST_STEPS:
         message = f"`hosting_capacity`: more than {MOST_STEPS} steps of step_kw to max_kw."
         raise invalid([Problem(kind="out-of-bounds", message=message, field="step_kw")])
+    if settings.step_kw > settings.max_kw:
+        message = "`hosting_capacity`: step_kw is more than max_kw, so that no size would be tried."
+        raise invalid([Problem(kind="out-of-bounds", message=message, field="step_kw")])
     if settings.phases == 2:
         message = "`hosting_capacity`: phases must be 1 or 3, not 2."
         raise invalid([Problem(kind="out-of-bounds", message=message, field="phases")])
@@ -317,7 +321,7 @@ class _Search(NamedTuple):
         phases = self.settings.phases
         if self.settings.buses is not None:
             names = dict.fromkeys(self.settings.buses)
-            return [self.place.connection(name, phases or 1, 0.0) for name in names]
+            return [self.place.connection(name, phases or 1) for name in names]
         buses = (bus for bus in self.place.feeder.buses.values() if bus.energised)
         return [bus for bus in buses if phases != 3 or _phases(bus) == 3]
 
@@ -345,7 +349,8 @@ class _Search(NamedTuple):
         feeder, step = self.place.feeder, self.settings.step_kw
         phases = self.settings.phases or _phases(bus)
         fits, binding = 0.0, None
-        with self.solver.open(feeder, self.place.options, self._with(bus, phases, 0.0)) as model:
+        smallest = case(feeder, self._with(bus, phases, 0.0))
+        with self.solver.open(feeder, self.place.options, smallest) as model:
             for number in range(1, math.floor(self.settings.max_kw / step + 1e-9) + 1):
                 kw = number * step
                 binding = self._binding(model, limits, bus, phases, kw)
@@ -354,18 +359,19 @@ class _Search(NamedTuple):
                 fits = kw
         return {"bus": bus.bus, "phases": phases, "kw": fits, "binding": binding}
 
-    def _with(self, bus: Bus, phases: int, kw: float) -> Case:
+    def _with(self, bus: Bus, phases: int, kw: float) -> State:
         generators = {**self.state.generators, (bus.bus, phases): kw}
-        return case(self.place.feeder, self.state.changed(generators=generators))
+        return self.state.changed(generators=generators)
 
     def _binding(
         self, model: Model, limits: Sequence[_Limit], bus: Bus, phases: int, kw: float
     ) -> dict[str, Any] | None:
         """What forbids a size; None where nothing does."""
-        feeder, now = self.place.feeder, self._with(bus, phases, kw)
-        feeding = feeder.feeding.get(bus.bus)
-        if feeding is not None and kw > feeding.kva:
-            return _bound("rating", feeding.name, kw, feeding.kva)
+        feeder, state = self.place.feeder, self._with(bus, phases, kw)
+        now, overrated = case(feeder, state), self.place.overrated(state, bus.bus)
+        if overrated is not None:
+            feeding, behind_kw = overrated
+            return _bound("rating", feeding.name, behind_kw, feeding.kva)
         try:
             model.change(now)
             model.reset_taps()

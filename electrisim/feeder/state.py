@@ -13,7 +13,7 @@ import msgspec
 
 from electrisim.feeder.model import Case, Options, Unit, connect
 from electrisim.feeder.refusals import nearest_names, refused
-from electrisim.feeder.tables import Bus, Feeder
+from electrisim.feeder.tables import Bus, Feeder, Transformer
 from electrisim.problems import shorten
 
 Mode = Literal["charging", "discharging", "idle"]
@@ -56,6 +56,10 @@ class Storage(msgspec.Struct, frozen=True):
         if self.mode == "discharging" and self.energy_kwh > 0:
             return self.discharge_kw
         return 0.0
+
+    def mean_kw(self, hours: float) -> float:
+        """Injected over some time in its mode; less than now where it fills or empties."""
+        return (self.energy_kwh - self.after(hours).energy_kwh) / hours
 
     def after(self, hours: float) -> Storage:
         """The same storage after some time in its mode."""
@@ -143,8 +147,8 @@ class Place(msgspec.Struct, frozen=True):
             raise refused("unknown-bus", message, field="bus_name", element=shorten(name))
         return found
 
-    def connection(self, name: str, phases: int, kw: float) -> Bus:
-        """A bus where so much can be connected to so many phases; raises ProblemError if not."""
+    def connection(self, name: str, phases: int) -> Bus:
+        """A bus where so many phases can be connected to; raises ProblemError if not."""
         bus = self.bus(name)
         if not bus.energised:
             message = f"Bus {bus.bus} lies behind an open switch: it has no voltage."
@@ -153,14 +157,37 @@ class Place(msgspec.Struct, frozen=True):
         if phases > len(bus.nodes.split(".")):
             message = f"Bus {bus.bus} has no three phases, only {letters}."
             raise refused("missing-phases", message, field="phases", element=bus.bus)
-        feeding = self.feeder.feeding.get(bus.bus)
-        if feeding is not None and kw > feeding.kva:
-            message = (
-                f"{kw:g} kW at bus {bus.bus} is more than the {feeding.kva:g} kVA of the "
-                f"transformer {feeding.name} that feeds it."
-            )
-            raise refused("overrated", message, field="kw", element=bus.bus)
         return bus
+
+    def within_ratings(self, state: State, bus: str, field: str) -> State:
+        """A state with something new at a bus; raises ProblemError `overrated`."""
+        overrated = self.overrated(state, bus)
+        if overrated is not None:
+            feeding, kw = overrated
+            message = (
+                f"What was added behind the transformer {feeding.name}, which feeds bus {bus}, "
+                f"would have {kw:g} kW; its rating is {feeding.kva:g} kVA."
+            )
+            raise refused("overrated", message, field=field, element=bus)
+        return state
+
+    def overrated(self, state: State, bus: str) -> tuple[Transformer, float] | None:
+        """The transformer that feeds a bus and the power of all that was added behind it [kW].
+
+        None where that is within its rating. What injects and what consumes counts each alone,
+        since one of them may be switched off; storages count on both sides.
+        """
+        feeding = self.feeder.feeding.get(bus)
+        if feeding is None:
+            return None
+        behind = {other for other, by in self.feeder.feeding.items() if by is feeding}
+        storages = [storage for storage in state.storages.values() if storage.bus in behind]
+        injected_kw = sum(kw for (at, _), kw in state.generators.items() if at in behind)
+        injected_kw += sum(storage.discharge_kw for storage in storages)
+        consumed_kw = sum(device.kw for device in state.devices.values() if device.bus in behind)
+        consumed_kw += sum(storage.charge_kw for storage in storages)
+        most_kw = max(injected_kw, consumed_kw)
+        return (feeding, most_kw) if most_kw > feeding.kva else None
 
     def neighbourhood(self, number: int) -> tuple[str, ...]:
         """The buses of a neighbourhood; raises ProblemError `unknown-neighbourhood`."""

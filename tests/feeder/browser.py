@@ -23,7 +23,7 @@ class Browser:
     """A browser of its own, with a new profile, from `with` to the end of the block."""
 
     def __init__(self, width: int = 1400, height: int = 900) -> None:
-        self._size = width, height
+        self.size = width, height
 
     def __enter__(self) -> Browser:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -70,7 +70,7 @@ class Browser:
         raise RuntimeError("chromedriver did not start")
 
     def _session(self) -> None:
-        width, height = self._size
+        width, height = self.size
         arguments = [
             "--headless",
             "--no-sandbox",
@@ -102,6 +102,13 @@ class Browser:
 
     def open(self, url: str) -> None:
         self._send("POST", "/url", {"url": url})
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window's inside so large."""
+        self._send("POST", "/window/rect", {"width": width, "height": height})
+        inside = self.run("return [innerWidth, innerHeight]")
+        outside = {"width": 2 * width - inside[0], "height": 2 * height - inside[1]}
+        self._send("POST", "/window/rect", outside)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script returns."""

@@ -142,8 +142,9 @@ def test_a_device_is_removed_by_its_name(fold):
 
 
 def storage(**fields):
-    given = {"max_capacity_kwh": 100, "charge_rate_kw": 40, "discharge_rate_kw": 60, **fields}
-    return ("add_storage_device", {"bus_name": "48", "device_name": "battery", **given})
+    given = {"max_capacity_kwh": 100, "charge_rate_kw": 40, "discharge_rate_kw": 60}
+    where = {"bus_name": "48", "device_name": "battery"}
+    return ("add_storage_device", {**where, **given, **fields})
 
 
 def turn(action):
@@ -260,6 +261,22 @@ def test_who_takes_part_is_drawn_by_the_seed_alone(fold, feeder):
 def test_what_the_feeder_does_not_allow(kind, fields, refusal, fold):
     error = refusal_of(fold, (kind, fields))
     assert (error.kind, error.status) == refusal
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        generator(60, "610"),
+        storage(bus_name="610", charge_rate_kw=1, discharge_rate_kw=60),
+    ],
+)
+def test_all_that_is_added_behind_a_transformer_counts(second, fold):
+    """Bus 610 is behind XFM-1 of 150 kVA. What consumes does not make room for what injects."""
+    first = generator(100, "610", 3)
+    error = refusal_of(fold, first, device(120, bus="610", phases=3), second)
+    assert (error.kind, error.status) == ("overrated", 422)
+    assert "would have 160 kW; its rating is 150 kVA" in error.sentence
+    fold(first, device(120, bus="610", phases=3), generator(50, "610"))
 
 
 def test_the_nearest_names_of_buses_are_given(fold):

@@ -71,12 +71,13 @@ def colour(voltage):
     return f"rgb({parts[0]}, {parts[1]}, {parts[2]})"
 
 
-def drawn(page):
+def drawn(page, which=""):
     """Bus → (voltage, colour, whether it is marked as beyond the band)."""
     listed = page.run(
-        """return [...document.querySelectorAll("#feeder .bus")].map((bus) => [
+        """return [...document.querySelectorAll(`#feeder .bus${arguments[0]}`)].map((bus) => [
             bus.dataset.bus, bus.dataset.vm, bus.querySelector(".mark").getAttribute("fill"),
-            bus.classList.contains("beyond")])"""
+            bus.classList.contains("beyond")])""",
+        which,
     )
     return {bus: (float(vm), fill, beyond) for bus, vm, fill, beyond in listed}
 
@@ -91,7 +92,16 @@ def assert_shows(page, client, session="/feeder"):
     assert page.text("#generation") == f"{state['totals']['generation_kw']:.2f}"
     voltages = [profile[f"{name}_voltage_pu"] for name in ("min", "avg", "max")]
     assert page.text("#voltages") == " / ".join(f"{value:.4f}" for value in voltages)
-    assert page.text("#regulators").split() == [str(tap) for tap in state["regulators"].values()]
+    taps = page.run(
+        "return [...document.querySelectorAll('#regulators li')]"
+        ".map((row) => [...row.children].map((cell) => cell.textContent))"
+    )
+    assert [(name, int(tap.replace("−", "-"))) for name, tap in taps] == [
+        *state["regulators"].items()
+    ]
+    most = max(state["transformers"], key=lambda each: each["loading_percent"])
+    assert page.text("#loaded") == most["name"]
+    assert page.text("#loading") == f"{most['loading_percent']:.1f}"
     furthest = {}
     for row in state["bus_details"]:
         furthest.setdefault(row["Bus"], []).append(row["VMag_pu"])
@@ -124,7 +134,8 @@ def test_the_page_shows_the_feeder(page, client, feeder):
 def test_the_page_shows_other_sessions(name, browser, address, client):
     client.post("/feeder/sessions", json={"id": name, "feeder": name})
     show(browser, f"{address}/feeder?session={name}")
-    assert browser.text("#title") == f"IEEE {name[4:]}-node feeder, {name}"
+    assert browser.text("#title") == f"IEEE {name[4:]}-node feeder"
+    assert browser.run("return document.getElementById('session').value") == name
     assert_shows(browser, client, f"/feeder/sessions/{name}")
 
 
@@ -137,7 +148,12 @@ def test_a_click_on_a_bus_shows_its_numbers(page, client):
         "c.textContent))"
     )
     assert cells == [
-        ["ABC"[r["Node"] - 1], f"{r['VMag_pu']:.4f}", f"{r['Load_kW']:.1f}", f"{r['Gen_kW']:.1f}"]
+        [
+            "ABC"[r["Node"] - 1],
+            f"{r['VMag_pu']:.4f}",
+            f"{r['VAngle']:.2f}",
+            *(f"{r[name]:.1f}" for name in ("Load_kW", "Load_kVAR", "Gen_kW")),
+        ]
         for r in rows
     ]
 
@@ -149,7 +165,7 @@ def test_a_generator_is_added_with_a_click_and_removed_again(page, client):
     said(page, "Bus 48 generates 500 kW.")
     assert results(client)["totals"]["generation_kw"] == approx(500, rel=1e-6)
     assert_shows(page, client)
-    assert page.run("return document.querySelectorAll('#feeder path.mark').length") == 1
+    assert page.run("return document.querySelectorAll('#feeder .generating').length") == 1
     page.click("#here button")
     said(page, "The generator at bus 48 is gone.")
     assert results(client)["totals"]["generation_kw"] == 0
@@ -171,6 +187,115 @@ def test_a_refusal_is_told_and_changes_nothing(page, client):
     assert "20000 kW were asked for at bus 16" in page.text("#message")
     assert results(client, "/feeder/log")["head"] == 0
     assert_shows(page, client)
+
+
+def test_an_unknown_session_is_told(browser, address):
+    show(browser, f"{address}/feeder?session=none")
+    assert browser.text("#message") == "There is no session “none”."
+    assert browser.run("return document.getElementById('message').className") == "wrong"
+
+
+def test_a_server_that_is_gone_is_told(page):
+    page.run("window.fetch = () => Promise.reject(new TypeError('no network'))")
+    page.click("#undo")
+    said(page, "The server does not answer.")
+
+
+@pytest.mark.parametrize("node", [1, 2, 3])
+def test_the_buses_are_coloured_by_one_phase(node, page, client):
+    page.run(
+        """const choice = document.getElementById("phase");
+        choice.value = arguments[0];
+        choice.dispatchEvent(new Event("change"));""",
+        str(node),
+    )
+    rows = results(client)["bus_details"]
+    voltages = {row["Bus"]: row["VMag_pu"] for row in rows if row["Node"] == node}
+    expected = {bus: (vm, colour(vm), not 0.95 <= vm <= 1.05) for bus, vm in voltages.items()}
+    assert drawn(page, "[data-vm]") == expected
+    assert page.run("return document.querySelectorAll('#feeder .dead').length") == 130 - len(
+        voltages
+    )
+
+
+def test_looking_closer_moves_buses_apart_and_back(page):
+    at = "return document.querySelector(\"[data-bus='48']\").getAttribute('transform')"
+    names = "return document.querySelectorAll('#feeder text[visibility=visible]').length"
+    before, named = page.run(at), page.run(names)
+    for _ in range(4):
+        page.click("#closer")
+    assert page.run(at) != before
+    assert page.run(names) >= named
+    page.click("#whole")
+    assert page.run(at) == before
+
+
+def test_a_violation_leads_to_its_bus(page, client, browser, address):
+    client.post("/add_generator", json={"bus_name": "16", "phases": 1, "kw": 2000})
+    show(browser, f"{address}/feeder")
+    assert_shows(page, client)
+    page.click("#violations button")
+    worst = max(
+        (v for v in results(client)["violations"] if v["severity"] == "range B"),
+        key=lambda each: abs(each["value"] / each["limit"] - 1),
+    )
+    assert page.text("#bus-title") == f"Bus {worst['element']}"
+
+
+def test_devices_and_storages_are_shown_at_their_bus_and_removed(page, client, browser, address):
+    where = {"bus_name": "48", "device_name": "pump"}
+    client.post("/feeder/add_device", json={**where, "kw": 30})
+    storage = {"max_capacity_kwh": 100, "charge_rate_kw": 40, "discharge_rate_kw": 60}
+    client.post("/feeder/add_storage_device", json={**where, **storage, "device_name": "battery"})
+    show(browser, f"{address}/feeder")
+    page.click("[data-bus='48'] .mark")
+    told = "return [...document.querySelectorAll('#here span')].map((each) => each.textContent)"
+    assert page.run(told) == ["pump, one phase: 30 kW", "battery, charging: 0 of 100 kWh"]
+    for gone in ("pump", "battery"):
+        page.click("#here button")
+        said(page, f"{gone} is gone from bus 48.")
+    added = results(client, "/feeder/additions")
+    assert (added["devices"], added["storages"]) == ([], [])
+
+
+def test_another_session_is_chosen_on_the_page(page, client, browser, address):
+    client.post("/feeder/sessions", json={"id": "other", "feeder": "ieee13"})
+    show(browser, f"{address}/feeder")
+    page.run(
+        """const choice = document.getElementById("session");
+        choice.value = "other";
+        choice.dispatchEvent(new Event("change"));"""
+    )
+    page.wait("location.search === '?session=other' && document.body?.dataset.ready")
+    assert_shows(page, client, "/feeder/sessions/other")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (500, 800)])
+def test_the_page_fits_the_window(width, height, browser, address):
+    """A wide window shows all of it at once; a narrow one is scrolled, but never sideways."""
+    browser.resize(width, height)
+    show(browser, f"{address}/feeder")
+    fits = browser.run(
+        """const {scrollWidth, scrollHeight} = document.documentElement;
+        return [scrollWidth <= innerWidth, scrollHeight <= innerHeight];"""
+    )
+    assert fits == [True, width > 1000]
+    beyond = browser.run(
+        """const frame = document.getElementById("frame").getBoundingClientRect();
+        return [...document.querySelectorAll("#feeder .mark")].filter((mark) => {
+            const at = mark.getBoundingClientRect();
+            return at.left < frame.left || at.right > frame.right
+                || at.top < frame.top || at.bottom > frame.bottom;
+        }).length"""
+    )
+    assert beyond == 0
+    browser.click("[data-bus='16'] .mark")
+    browser.type("#kw", "20000")
+    browser.click("#generator button")
+    browser.wait("document.getElementById('message').classList.contains('wrong')")
+    seen = browser.run("return document.getElementById('message').getBoundingClientRect().top")
+    assert 0 <= seen < height / 2
+    browser.resize(*browser.size)
 
 
 def slide(page, neighbourhood, *values):
@@ -225,7 +350,7 @@ def test_the_log_is_beside_it_and_leads_back(page, client):
     told = page.run(
         "return [...document.querySelectorAll('#log .told')].map((entry) => entry.textContent)"
     )
-    assert told == ["reset", "modify load neighbourhood · 5 · 0.8"]
+    assert told == ["reset", "modify load neighbourhood · 5 · × 0.8"]
     page.click("#log li:nth-child(2) button")
     page.wait("!document.getElementById('then').hidden")
     assert page.text("#then-text") == "As it was after 1."

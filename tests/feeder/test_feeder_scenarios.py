@@ -117,7 +117,22 @@ def test_storages_charge_and_discharge_over_the_day(client):
     found = day(client, load_shape=[1], solar_shape=[1])
     (battery,) = found["storages"]
     assert battery["energy_kwh"] == approx([0, 40, 80] + [100] * 21)
-    assert found["total_load_kW"] == approx([3530] * 3 + [3490] * 21)
+    # In the third hour 20 kWh are missing.
+    assert found["total_load_kW"] == approx([3530, 3530, 3510] + [3490] * 21)
+    energy = found["energy_kWh"]
+    drawn = energy["source"] + energy["generation"] - energy["losses"]
+    assert drawn == approx(energy["load_delivered"], abs=0.01)
+
+
+@pytest.mark.parametrize("step_minutes", [15, 60, 240])
+def test_what_a_storage_gives_over_a_day_is_what_was_in_it(step_minutes, client):
+    """70 kWh, 60 kW: an hour and ten minutes, however the day is cut."""
+    where = {"bus_name": "48", "device_name": "battery"}
+    powers = {"max_capacity_kwh": 100, "charge_rate_kw": 40, "discharge_rate_kw": 60}
+    posted(client, "/feeder/add_storage_device", {**where, **powers, "energy_kwh": 70})
+    posted(client, "/feeder/toggle_storage_device", {**where, "action": "discharge"})
+    found = day(client, step_minutes=step_minutes)
+    assert found["energy_kWh"]["generation"] == approx(70, rel=1e-6)
 
 
 def test_a_day_changes_nothing(client):
@@ -234,7 +249,7 @@ def test_what_the_session_violates_already_is_no_reason(client):
 
 
 def test_every_bus_is_answered_as_it_is_found(client, feeder):
-    response = client.post("/feeder/hosting_capacity", json={"step_kw": 500})
+    response = client.post("/feeder/hosting_capacity", json={"step_kw": 500, "max_kw": 500})
     streamed = response.iter_encoded()
     first = json.loads(next(streamed))
     assert (first["type"], first["done"], first["of"]) == ("progress", 1, 130)
@@ -247,7 +262,7 @@ def test_every_bus_is_answered_as_it_is_found(client, feeder):
 
 
 def test_three_phases_are_asked_for_only_where_they_are(client, feeder):
-    found = capacities(client, phases=3, step_kw=1000)
+    found = capacities(client, phases=3, step_kw=1000, max_kw=1000)
     three = [b.bus for b in feeder.buses.values() if b.energised and b.nodes == "1.2.3"]
     # “All 69 three-phase buses but 610” takes a unit, was measured elsewhere.
     assert list(found) == three
@@ -262,6 +277,7 @@ def test_three_phases_are_asked_for_only_where_they_are(client, feeder):
         ({"buses": ["16"], "phases": 3}, 422),
         ({"phases": 2}, 400),
         ({"step_kw": 0}, 400),
+        ({"step_kw": 100, "max_kw": 50}, 400),
         ({"step_kw": 0.1, "max_kw": 100_000}, 400),
     ],
 )

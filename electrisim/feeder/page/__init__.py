@@ -19,7 +19,7 @@ def _allowed(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-_STYLE, _SCRIPT = _text("page.css"), _text("page.js")
+_STYLE, _SCRIPT = _text("page.css"), _text("drawing.js") + _text("page.js")
 
 PAGE = (
     _text("page.html").replace("/* page.css */", _STYLE).replace("/* page.js */", _SCRIPT).encode()

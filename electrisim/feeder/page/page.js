@@ -1,28 +1,29 @@
-"use strict";
-
 const session = new URLSearchParams(location.search).get("session") || "default";
 const base = session === "default" ? "/feeder" : `/feeder/sessions/${encodeURIComponent(session)}`;
 
-// The ends of the scale: ANSI C84.1, range A.
-const LOWEST = 0.95, HIGHEST = 1.05;
-const LOW = [33, 102, 172], MIDDLE = [236, 236, 232], HIGH = [178, 24, 43];
-
-const shown = {at: null, bus: null, buses: new Map(), generators: [], places: new Map()};
+/** What the page shows: at which entry of the log, or null for now; and what was added by then. */
+const shown = {at: null, bus: null, buses: new Map(), added: null};
 const by = (id) => document.getElementById(id);
 
 // -- asking ---------------------------------------------------------------------------------------
 
-async function ask(path, body) {
+async function asked(address, body) {
   const options = body === undefined ? {} : {
     method: "POST",
     headers: {"Content-Type": "application/json"},
     body: JSON.stringify(body),
   };
-  const answer = await fetch(base + path, options);
-  const told = await answer.json();
+  const answer = await fetch(address, options).catch(() => {
+    throw new Error("The server does not answer.");
+  });
+  const told = await answer.json().catch(() => {
+    throw new Error(`The server answers with ${answer.status} and nothing that can be read.`);
+  });
   if (!answer.ok) throw new Error(told.message);
-  return told.results;
+  return {results: told.results, seq: answer.headers.get("Log-Seq")};
 }
+
+const ask = (path, body) => asked(base + path, body);
 
 function say(text, wrong = false) {
   by("message").textContent = text;
@@ -31,40 +32,58 @@ function say(text, wrong = false) {
 
 let working = Promise.resolve();
 
-/** Make a modification after those before it, and show what came of it or why it was refused.
+/** Do things one after another; where one fails, say why, and show the session as it is. */
+function next(work) {
+  working = working.then(async () => {
+    document.body.setAttribute("aria-busy", "true");
+    try {
+      say(await work());
+    } catch (error) {
+      await refresh().catch(() => {});
+      say(error.message, true);
+    } finally {
+      document.body.removeAttribute("aria-busy");
+    }
+  });
+  return working;
+}
+
+/** Make a modification, and show what came of it or why it was refused.
 
     `told` gives the body and what to say when it is done, of the state as it is then; or null. */
 function modify(path, told) {
-  working = working.then(() => modified(path, told));
-}
-
-async function modified(path, told) {
-  const wanted = told();
-  if (wanted === null) return;
-  say("Solving …");
-  document.body.setAttribute("aria-busy", "true");
-  try {
+  return next(async () => {
+    const wanted = told();
+    if (wanted === null) return by("message").textContent;
+    say("Solving …");
     await ask(path, wanted.body);
     shown.at = null;
     await refresh();
-    say(wanted.done);
-  } catch (error) {
-    await refresh().catch(() => {});
-    say(error.message, true);
-  } finally {
-    document.body.removeAttribute("aria-busy");
-  }
+    return wanted.done;
+  });
+}
+
+/** Show a point of the log, or with null how it is now. */
+function look(at) {
+  return next(async () => {
+    shown.at = at;
+    await refresh();
+    return "";
+  });
 }
 
 async function refresh() {
-  const at = shown.at === null ? "" : `?at=${shown.at}`;
-  const [state, listed, neighbourhoods, added, log] = await Promise.all([
-    ask(`/state${at}`), ask(`/buses${at}`), ask(`/neighbourhoods${at}`), ask(`/additions${at}`),
-    wholeLog(),
-  ]);
-  shown.generators = added.generators;
+  const [state, listed, neighbourhoods, added] = await together(
+    ["/state", "/buses", "/neighbourhoods", "/additions"],
+  );
+  const log = await wholeLog();
+  Object.assign(shown, {added, buses: new Map(listed.buses.map((bus) => [bus.bus, bus]))});
+  drawing.buses = listed.buses;
+  drawing.branches = listed.branches;
+  drawing.source = listed.source;
+  drawing.generating = new Set(added.generators.map((generator) => generator.bus));
   showSummary(state);
-  showFeeder(listed);
+  draw();
   showNeighbourhoods(neighbourhoods);
   showViolations(state.violations);
   showLog(log);
@@ -74,10 +93,21 @@ async function refresh() {
   }
 }
 
+/** What several addresses answer of one and the same point of the log. */
+async function together(paths) {
+  const at = shown.at === null ? "" : `?at=${shown.at}`;
+  for (let tries = 0; tries < 8; tries += 1) {
+    const answers = await Promise.all(paths.map((path) => ask(path + at)));
+    // Others may have changed the session between the first answer and the last.
+    if (new Set(answers.map(({seq}) => seq)).size === 1) return answers.map(({results}) => results);
+  }
+  throw new Error("Others change the session all the time; please try again.");
+}
+
 async function wholeLog() {
-  const {head} = await ask("/log?limit=1");
-  const part = await ask(`/log?beyond=${Math.max(0, head - 200)}&limit=200`);
-  return part.entries;
+  const {results: {head}} = await ask("/log?limit=1");
+  const {results} = await ask(`/log?beyond=${Math.max(0, head - 200)}&limit=200`);
+  return results.entries;
 }
 
 // -- showing --------------------------------------------------------------------------------------
@@ -91,116 +121,25 @@ function showSummary(state) {
   by("voltages").textContent = [
     voltage.min_voltage_pu, voltage.avg_voltage_pu, voltage.max_voltage_pu,
   ].map((value) => value.toFixed(4)).join(" / ");
-  const taps = Object.entries(state.regulators);
-  by("regulators").textContent = taps.map(([, tap]) => tap).join("  ");
-  by("regulators").title = taps.map(([name, tap]) => `${name}: ${tap}`).join("\n");
-}
-
-function make(name, attributes = {}, text) {
-  const svg = ["svg", "g", "line", "circle", "path", "text", "title", "rect"].includes(name);
-  const node = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", name)
-    : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-/** The colour of a voltage: blue at the low end, red at the high one. */
-function colour(voltage) {
-  const share = Math.min(1, Math.abs(voltage - 1) / (HIGHEST - 1));
-  const end = voltage < 1 ? LOW : HIGH;
-  return `rgb(${MIDDLE.map((from, i) => Math.round(from + share * (end[i] - from))).join(", ")})`;
-}
-
-/** Of a bus's nodes the voltage furthest from 1. */
-function furthest(bus) {
-  return bus.nodes.map((node) => node.VMag_pu)
-    .reduce((far, v) => (far === null || Math.abs(v - 1) > Math.abs(far - 1) ? v : far), null);
-}
-
-/** Where buses are drawn: in a box of 1000 by 700, of which a narrow feeder is stretched twofold to
-    fill more. Those at one place stand side by side, with their names below. */
-function placed(buses) {
-  const drawn = buses.filter((bus) => bus.x !== null && bus.y !== null);
-  const xs = drawn.map((bus) => bus.x), ys = drawn.map((bus) => bus.y);
-  const left = Math.min(...xs), top = Math.max(...ys);
-  const wide = 1000 / (Math.max(...xs) - left), high = 700 / (top - Math.min(...ys));
-  const across = Math.min(wide, 2 * high), down = Math.min(high, 2 * wide);
-  const places = new Map();
-  for (const bus of drawn) {
-    let x = (bus.x - left) * across, beside = false;
-    const y = (top - bus.y) * down;
-    while ([...places.values()].some((other) => Math.hypot(other.x - x, other.y - y) < 7)) {
-      x += 15;
-      beside = true;
-    }
-    places.set(bus.bus, {x, y, beside});
-  }
-  return places;
-}
-
-function showFeeder({buses, branches}) {
-  shown.buses = new Map(buses.map((bus) => [bus.bus, bus]));
-  const focused = document.activeElement?.getAttribute?.("data-bus");
-  const places = placed(buses), drawing = by("feeder");
-  const points = [...places.values()];
-  const width = Math.max(...points.map((p) => p.x)), height = Math.max(...points.map((p) => p.y));
-  const margin = Math.max(0, (1000 - width) / 2);
-  drawing.setAttribute("viewBox", `${-25 - margin} -20 ${width + 2 * margin + 60} ${height + 40}`);
-  drawing.replaceChildren();
-  for (const branch of branches) {
-    const from = places.get(branch.from_bus), to = places.get(branch.to_bus);
-    if (!from || !to) continue;
-    const line = make("line", {
-      x1: from.x, y1: from.y, x2: to.x, y2: to.y,
-      class: `${branch.typ}${branch.closed ? "" : " open"}`,
-      "stroke-width": branch.phases.length === 3 ? 3 : 1.5,
-    });
-    line.append(make("title", {}, `${branch.typ} ${branch.name}, ${branch.phases}`));
-    drawing.append(line);
-  }
-  const generating = new Set(shown.generators.map((generator) => generator.bus));
-  for (const [name, place] of places) {
-    drawing.append(drawnBus(shown.buses.get(name), place, generating.has(name)));
-  }
-  if (focused) drawing.querySelector(`[data-bus="${CSS.escape(focused)}"]`)?.focus();
-}
-
-function drawnBus(bus, {x, y, beside}, generates) {
-  const voltage = furthest(bus);
-  const group = make("g", {
-    class: "bus", tabindex: 0, role: "button", "data-bus": bus.bus,
-    transform: `translate(${x} ${y})`,
-    "aria-label": voltage === null ? `Bus ${bus.bus}, dead` : `Bus ${bus.bus}, ${voltage.toFixed(4)} pu`,
-  });
-  group.classList.toggle("dead", voltage === null);
-  group.classList.toggle("beyond", voltage !== null && (voltage < LOWEST || voltage > HIGHEST));
-  group.classList.toggle("chosen", bus.bus === shown.bus);
-  const mark = generates
-    ? make("path", {d: "M0 -8 L7.5 6 L-7.5 6 Z", class: "mark"})
-    : make("circle", {r: 6, class: "mark"});
-  if (voltage !== null) {
-    group.setAttribute("data-vm", voltage);
-    mark.setAttribute("fill", colour(voltage));
-  }
-  const numbers = bus.nodes.map((n) => `${"ABC"[n.Node - 1]} ${n.VMag_pu.toFixed(4)} pu`).join("\n");
-  group.append(mark, make("text", {x: beside ? 3 : 8, y: beside ? 17 : -5}, bus.bus), make("title", {}, `${bus.bus}\n${numbers}`));
-  group.addEventListener("click", () => choose(bus.bus));
-  group.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      choose(bus.bus);
-    }
-  });
-  return group;
+  const most = state.transformers.reduce((a, b) => (b.loading_percent > a.loading_percent ? b : a));
+  by("loaded").textContent = most.name;
+  by("loading").textContent = most.loading_percent.toFixed(1);
+  by("loading").className = most.status === "ok" ? "" : "severe";
+  by("regulators").replaceChildren(...Object.entries(state.regulators).map(([name, tap]) => {
+    const row = make("li"), ends = Math.abs(tap) === 16;
+    row.title = ends ? `${name} stands at its end` : name;
+    row.append(
+      make("span", {class: "name"}, name),
+      make("span", {class: ends ? "tap end" : "tap"}, tap > 0 ? `+${tap}` : String(tap).replace("-", "−")),
+    );
+    return row;
+  }));
 }
 
 function choose(name) {
   shown.bus = name;
-  for (const group of by("feeder").querySelectorAll(".bus")) {
-    group.classList.toggle("chosen", group.getAttribute("data-bus") === name);
-  }
+  drawing.chosen = name;
+  draw();
   showBus();
 }
 
@@ -214,10 +153,11 @@ function showBus() {
   by("about").textContent = `${bus.base_kv} kV, phases ${bus.phases}, ${where}`;
   by("nodes").replaceChildren(...bus.nodes.map((node) => {
     const row = make("tr");
-    row.append(
-      make("td", {}, "ABC"[node.Node - 1]), make("td", {}, node.VMag_pu.toFixed(4)),
-      make("td", {}, node.Load_kW.toFixed(1)), make("td", {}, node.Gen_kW.toFixed(1)),
-    );
+    const cells = [
+      "ABC"[node.Node - 1], node.VMag_pu.toFixed(4), node.VAngle.toFixed(2),
+      node.Load_kW.toFixed(1), node.Load_kVAR.toFixed(1), node.Gen_kW.toFixed(1),
+    ];
+    row.append(...cells.map((cell) => make("td", {}, cell)));
     return row;
   }));
   const choices = bus.phases.length === 3 ? [1, 3] : [1];
@@ -226,18 +166,39 @@ function showBus() {
     by("phases").value = choices.at(-1);
     by("phases").dataset.bus = bus.bus;
   }
-  const here = shown.generators.filter((generator) => generator.bus === bus.bus);
-  by("here").replaceChildren(...here.map((generator) => {
-    const row = make("li"), remove = make("button", {type: "button"}, "Remove");
-    remove.disabled = shown.at !== null;
-    remove.addEventListener("click", () => modify("/remove_generator", () => ({
-      body: {bus_name: generator.bus, phases: generator.phases},
-      done: `The generator at bus ${generator.bus} is gone.`,
-    })));
-    const phases = generator.phases === 3 ? "three phases" : "one phase";
-    row.append(make("span", {}, `Generator, ${phases}: ${generator.kw} kW`), remove);
-    return row;
-  }));
+  by("here").replaceChildren(...standingAt(bus.bus).map(removable));
+}
+
+/** What was added at a bus: what it is, and how it is removed. */
+function standingAt(bus) {
+  const here = (rows) => rows.filter((row) => row.bus === bus);
+  const phases = (row) => (row.phases === 3 ? "three phases" : "one phase");
+  const where = (row) => ({bus_name: bus, device_name: row.device});
+  const {generators, devices, storages} = shown.added;
+  return [
+    ...here(generators).map((row) => ({
+      told: `Generator, ${phases(row)}: ${written(row.kw)} kW`,
+      path: "/remove_generator", body: {bus_name: bus, phases: row.phases},
+      done: `The generator at bus ${bus} is gone.`,
+    })),
+    ...here(devices).map((row) => ({
+      told: `${row.device}, ${phases(row)}: ${written(row.present_kw)} kW`,
+      path: "/disconnect_device", body: where(row), done: `${row.device} is gone from bus ${bus}.`,
+    })),
+    ...here(storages).map((row) => ({
+      told: `${row.device}, ${row.mode}: ${written(row.energy_kwh)} of ${written(row.capacity_kwh)} kWh`,
+      path: "/toggle_storage_device", body: {...where(row), action: "disconnect"},
+      done: `${row.device} is gone from bus ${bus}.`,
+    })),
+  ];
+}
+
+function removable({told, path, body, done}) {
+  const row = make("li"), remove = make("button", {type: "button"}, "Remove");
+  remove.disabled = shown.at !== null;
+  remove.addEventListener("click", () => modify(path, () => ({body, done})));
+  row.append(make("span", {}, told), remove);
+  return row;
 }
 
 function showNeighbourhoods(listed) {
@@ -268,7 +229,7 @@ function madeSlider(each) {
     type: "range", id, min: 0, max: 2, step: 0.05, "data-neighbourhood": number,
     "aria-label": `Load of neighbourhood ${number}`,
   });
-  if (each.rated_kW === 0) row.hidden = true;
+  row.hidden = each.rated_kW === 0;
   slider.addEventListener("input", () => {
     by(`${id}-kw`).textContent = percent(Number(slider.value));
   });
@@ -291,13 +252,26 @@ function scaled(number, slider) {
   };
 }
 
+const SEVERITIES = ["overloaded", "critical", "range B", "warning", "range A"];
+
+/** The worst first. */
 function showViolations(violations) {
+  const beyond = (each) => Math.abs(each.value / each.limit - 1);
+  const rank = (each) => SEVERITIES.indexOf(each.severity);
+  const sorted = [...violations].sort((a, b) => rank(a) - rank(b) || beyond(b) - beyond(a));
   by("violations-count").textContent = violations.length || "none";
-  by("violations").replaceChildren(...violations.map((each) => {
-    const what = each.quantity === "vm_pu"
+  by("violations").replaceChildren(...sorted.map((each) => {
+    const row = make("li"), severe = ["overloaded", "critical", "range B"].includes(each.severity);
+    const what = each.typ === "bus"
       ? `Bus ${each.element} ${"ABC"[each.node - 1]}: ${each.value.toFixed(4)} pu`
       : `${each.element}: ${each.value.toFixed(1)} %`;
-    return make("li", {}, `${what} (${each.severity})`);
+    const told = make(each.typ === "bus" ? "button" : "span", {class: severe ? "severe" : ""}, `${what} (${each.severity})`);
+    if (each.typ === "bus") {
+      told.type = "button";
+      told.addEventListener("click", () => choose(each.element));
+    }
+    row.append(told);
+    return row;
   }));
 }
 
@@ -306,7 +280,7 @@ function showLog(entries) {
   by("then-text").textContent = `As it was after ${shown.at}.`;
   by("log").replaceChildren(...entries.toReversed().map((entry) => {
     const row = make("li"), button = make("button", {type: "button", title: entry.at});
-    const told = Object.values(entry.payload).filter((value) => value !== null).map(written);
+    const told = Object.entries(entry.payload).filter(([, value]) => value !== null && value !== "").map(withUnit);
     button.append(
       make("span", {class: "seq"}, `${entry.seq} `),
       make("span", {class: "told"}, [entry.kind.replaceAll("_", " "), ...told].join(" · ")),
@@ -318,18 +292,28 @@ function showLog(entries) {
   }));
 }
 
+function withUnit([name, value]) {
+  const text = written(value);
+  if (name === "phases") return value === 1 ? "1 phase" : `${text} phases`;
+  if (name.endsWith("factor")) return `× ${text}`;
+  if (name.endsWith("_kwh")) return `${text} kWh`;
+  if (name === "kw" || name.endsWith("_kw")) return `${text} kW`;
+  return name === "minutes" ? `${text} min` : text;
+}
+
 function written(value) {
   return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }
 
-async function look(at) {
-  shown.at = at;
-  try {
-    await refresh();
-    say("");
-  } catch (error) {
-    say(error.message, true);
-  }
+async function showSessions() {
+  const {results} = await asked("/feeder/sessions");
+  by("session").replaceChildren(...results.map(({id}) => make("option", {value: id}, id)));
+  by("session").value = session;
+  const here = results.find(({id}) => id === session);
+  if (!here) return;
+  const name = `IEEE ${here.feeder.replace("ieee", "")}-node feeder`;
+  by("title").textContent = name;
+  document.title = session === "default" ? name : `${name}, ${session}`;
 }
 
 // -- beginning ------------------------------------------------------------------------------------
@@ -342,6 +326,9 @@ for (const [step, done] of [
   by(step).addEventListener("click", () => modify(`/${step}`, () => ({body: {}, done})));
 }
 by("now").addEventListener("click", () => look(null));
+by("session").addEventListener("change", () => {
+  location.search = `?session=${encodeURIComponent(by("session").value)}`;
+});
 by("generator").addEventListener("submit", (event) => {
   event.preventDefault();
   const kw = Number(by("kw").value), phases = Number(by("phases").value), bus = shown.bus;
@@ -352,22 +339,8 @@ by("generator").addEventListener("submit", (event) => {
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && shown.at === null) look(null);
 });
-
-by("lowest").textContent = LOWEST.toFixed(2);
-by("highest").textContent = HIGHEST.toFixed(2);
-for (let i = 0; i < 50; i += 1) {
-  const voltage = LOWEST + (i + 0.5) / 50 * (HIGHEST - LOWEST);
-  by("scale").append(make("rect", {x: 2 * i, y: 0, width: 2, height: 6, fill: colour(voltage)}));
-}
-
-async function begin() {
-  await look(null);
-  const answer = await fetch(`/feeder/sessions/${encodeURIComponent(session)}`);
-  if (!answer.ok) return;
-  const {results: {feeder}} = await answer.json();
-  const name = `IEEE ${feeder.replace("ieee", "")}-node feeder`;
-  by("title").textContent = session === "default" ? name : `${name}, ${session}`;
-  document.title = by("title").textContent;
-}
-
-begin().finally(() => document.body.setAttribute("data-ready", "true"));
+listen(choose);
+drawScale();
+look(null).then(showSessions).catch(() => {}).finally(() => {
+  document.body.setAttribute("data-ready", "true");
+});
