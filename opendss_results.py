@@ -9,7 +9,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.elements import Element
-from electrisim.network import Array, Rows
+from electrisim.network import Array, Rows, line_rating_ka
 from electrisim.phasing import partial, present
 from electrisim.results import COLUMNS, COLUMNS_3PH
 from opendss_circuit import A, Circuit, Part
@@ -192,7 +192,7 @@ class Balanced:
     def line(self, rows: Rows, columns: Columns) -> Columns:
         more = self.branch(rows, columns)
         i_ka = np.fmax(more["i_from_ka"], more["i_to_ka"])
-        rated = rows.column("max_i_ka") * rows.column("df") * rows.column("parallel")
+        rated = line_rating_ka(rows)
         return {**more, "i_ka": i_ka, "loading_percent": 100 * i_ka / rated}
 
     def switch(self, rows: Rows, columns: Columns) -> Columns:
@@ -332,7 +332,7 @@ class Unbalanced:
         if rows.kind is e.Line:
             highest = np.abs(ka).max(axis=1)
             neutral = np.abs(np.nansum(ka, axis=2))
-            rated = rows.column("max_i_ka") * rows.column("df") * rows.column("parallel")
+            rated = line_rating_ka(rows)
             loading = 100 * highest / rated[:, None]
             columns.update(_by_phase("i_ka", highest))
             columns.update(

@@ -22,6 +22,7 @@ import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
 
 import pandapower_opf
+import pandapower_shortcircuit
 import pandapower_sweep
 import pandapower_unbalanced
 from electrisim import elements as e
@@ -35,6 +36,7 @@ from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
 from electrisim.studies.opf import Optimal, OptimalPowerFlow
 from electrisim.studies.powerflow import PowerFlow
+from electrisim.studies.shortcircuit import Faulted, ShortCircuit
 from electrisim.sweep import Chunk
 from electrisim.topology import Topology
 from pandapower_loads import DEAF, Followers
@@ -148,6 +150,10 @@ class BalancedModel:
 
         network, topology = self.network, self.topology
         return pandapower_opf.solve(network, topology, settings, self._make_net, flow_at)
+
+    def short_circuit(self, settings: ShortCircuit, buses: Array) -> Faulted:
+        network, topology = self.network, self.topology
+        return pandapower_shortcircuit.solve(network, topology, settings, buses, self._make_net)
 
     def rebuilt(self, network: Network, topology: Topology | None = None) -> BalancedModel:
         """Another network under the same settings."""

@@ -38,7 +38,7 @@ from electrisim.dispatch import (
     moves,
 )
 from electrisim.elements import Element
-from electrisim.network import Array, Network, Rows
+from electrisim.network import Array, Network, Rows, line_rating_ka
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 from electrisim.transformers import phase_shifts_count
@@ -503,7 +503,10 @@ class Maker:
             branches = self.a.of(kind.table)
             for port, (winding, end) in enumerate(windings):
                 branch = branches[winding]
-                used = np.flatnonzero((branch >= 0) & np.isfinite(percent))
+                limited = np.isfinite(percent)
+                if kind is e.Line:
+                    limited &= np.isfinite(line_rating_ka(rows))
+                used = np.flatnonzero((branch >= 0) & limited)
                 bus = (self.f, self.t)[end][branch[used]]
                 limit = self._rating_mva(rows, port, bus, used) * percent[used] / 100 / s
                 ends = np.full(len(used), end)
@@ -514,7 +517,7 @@ class Maker:
         """Rated power of an end; where currents are limited, rated current times nominal kV."""
         vn_kv = self.a.base_kv[bus]
         if rows.kind is e.Line:
-            i_ka = (rows.column("max_i_ka") * rows.column("df") * rows.column("parallel"))[used]
+            i_ka = line_rating_ka(rows)[used]
             kv = self.network.rows(e.Bus).column("vn_kv")[rows.at["from_bus"][used]]
             return np.asarray(np.sqrt(3) * i_ka * (vn_kv if self.current else kv))
         side = ("hv", "mv", "lv")[port] if rows.kind is e.ThreeWindingTransformer else None

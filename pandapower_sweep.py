@@ -29,7 +29,7 @@ from electrisim.certificate import ABSOLUTE_MVA, RELATIVE, VOLTAGE_PU
 from electrisim.change import Changes, Edits, Series, Spots, changed
 from electrisim.completion import complete
 from electrisim.elements import Element
-from electrisim.network import Array, Network, Rows
+from electrisim.network import Array, Network, Rows, line_rating_ka
 from electrisim.problems import ProblemError
 from electrisim.pvsystem import power_mva
 from electrisim.results import COLUMNS, Certificate
@@ -718,8 +718,7 @@ class _Cases:
             return rows.column(field)[:, None]
 
         if kind is e.Line:
-            rated_ka = of("max_i_ka") * of("df") * of("parallel")
-            return np.maximum(*map(self._i_ka, ends)) / rated_ka * 100
+            return np.maximum(*map(self._i_ka, ends)) / line_rating_ka(rows)[:, None] * 100
         shares = []
         for end in ends:
             one = f"_{end.word}" if kind is e.ThreeWindingTransformer else ""

@@ -253,6 +253,8 @@ def _shunt(network: Network, settings: Settings, rows: Rows) -> Columns:
 
 def _line(network: Network, settings: Settings, rows: Rows) -> Columns:
     columns = _plain(network, settings, rows)
+    rated_ka = columns["max_i_ka"]
+    columns["max_i_ka"] = np.where(rated_ka == 0, np.nan, rated_ka)
     if settings.consider_line_temperature:
         for name, otherwise in (
             ("alpha", ALPHA_PER_K),

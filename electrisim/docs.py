@@ -21,7 +21,7 @@ from electrisim.problems import ERRORS
 from electrisim.problems import KINDS as PROBLEMS
 from electrisim.results import meaning_of, unit_of
 from electrisim.settings import Settings
-from electrisim.studies import STUDIES, Study, opf
+from electrisim.studies import STUDIES, Study, opf, shortcircuit
 
 
 class Table(NamedTuple):
@@ -168,7 +168,7 @@ def _results() -> Page:
         "`results` has one list per kind, with a record per element in the request's order. Every "
         "record has `id` and `name`; the other columns are pandapower's, with the same units and "
         "signs on both engines. `null` means: out of service, without supply, or without meaning.",
-        [*(_columns(kind) for kind in KINDS), _prices()],
+        [*(_columns(kind) for kind in KINDS), _prices(), _faults()],
     )
 
 
@@ -198,6 +198,16 @@ def _prices() -> Section:
 
 
 _PRICES = ("kind", "column", "meaning")
+
+
+def _faults() -> Section:
+    rows: list[tuple[str, ...]] = [
+        (kind.typ, f"`{column}`", meaning)
+        for kind, columns in shortcircuit.COLUMNS.items()
+        for column, meaning in columns.items()
+    ]
+    text = "A short circuit has these and no others; at a bus where no fault was asked for `null`."
+    return Section("In place of them in short circuit", text, Table(_PRICES, rows))
 
 
 # -- engines ---------------------------------------------------------------------------------------

@@ -244,6 +244,7 @@ class StaticGenerator(Element, frozen=True):
     k: Annotated[float, quantity("1", "Short-circuit to rated current of a converter.", ge=0)] | None = None
     rx: Annotated[float, quantity("1", "R/X of an asynchronous machine.", ge=0)] | None = None
     lrc_pu: Annotated[float, quantity("pu", "Locked-rotor to rated current of an asynchronous machine.", gt=0)] | None = None
+    pole_pairs: Annotated[int, quantity("1", "Pole pairs of an asynchronous machine, for the breaking current; absent, 2 up to 2 MW and 1 above.", ge=1, le=100)] | None = None
     max_ik_ka: Annotated[float, quantity("kA", "Largest instantaneous short-circuit current of a doubly fed machine.", gt=0)] | None = None
     kappa: Annotated[float, quantity("1", "Peak factor of a doubly fed machine.", gt=0)] | None = None
     reactive_capability_curve: NoTable = None
@@ -453,6 +454,7 @@ class Motor(Element, frozen=True):
     efficiency_n_percent: Annotated[float, quantity("%", "Rated efficiency.", gt=0, le=100)] | None = None
     lrc_pu: Annotated[float, quantity("pu", "Locked-rotor to rated current.", gt=0)] | None = None
     rx: Annotated[float, quantity("1", "R/X with locked rotor.", ge=0)] | None = None
+    pole_pairs: Annotated[int, quantity("1", "Pole pairs, for the breaking current; absent, 2 up to 2 MW and 1 above.", ge=1, le=100)] | None = None
     vn_kv: Annotated[float, quantity("kV", "Rated voltage.", gt=0)] | None = None
     in_service: InService = True
 
@@ -549,7 +551,7 @@ class Line(Element, frozen=True):
     x_ohm_per_km: Annotated[float, quantity("Ω/km", "Series reactance at the network's frequency.")] | None = None
     c_nf_per_km: Annotated[float, quantity("nF/km", "Capacitance to earth.")] | None = None
     g_us_per_km: Annotated[float, quantity("µS/km", "Conductance to earth.")] = 0.0
-    max_i_ka: Annotated[float, quantity("kA", "Thermal rating of one system; loading refers to it.", gt=0)] | None = None
+    max_i_ka: Annotated[float, quantity("kA", "Thermal rating of one system; loading refers to it. 0: not known.", ge=0)] | None = None
     df: Df = 1.0
     parallel: Parallel = 1
     in_service: InService = True

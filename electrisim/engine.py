@@ -20,6 +20,8 @@ from electrisim.settings import Settings
 from electrisim.topology import Topology
 
 if TYPE_CHECKING:
+    from electrisim.network import Array
+    from electrisim.studies.shortcircuit import Faulted, ShortCircuit
     from electrisim.sweep import Chunk
 
 
@@ -53,6 +55,15 @@ class Sweeping(Protocol):
 
     def sweep(self, changes: Changes) -> Iterator[Chunk]:
         """Solve the network once per case, every case starting from the built state."""
+        ...
+
+
+@runtime_checkable
+class ShortCircuiting(Protocol):
+    """A model that knows what flows into faults."""
+
+    def short_circuit(self, settings: ShortCircuit, buses: Array) -> Faulted:
+        """The currents of a fault at each of these buses (rows), one after the other."""
         ...
 
 

@@ -81,6 +81,8 @@ def _flatten(annotation: Any) -> tuple[str, Meta | None, tuple[Any, ...]]:
     if origin in (list, dict):
         return "structure", None, ()
     options = [argument for argument in arguments if argument is not type(None)]
+    if len(options) > 1 and any(getattr(option, "__origin__", None) is list for option in options):
+        return "structure", None, ()
     if len(options) == 1:
         return _flatten(options[0])
     each = [(True, False) if option is bool else _flatten(option)[2] for option in options]

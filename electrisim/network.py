@@ -607,6 +607,12 @@ def with_std_type(element: dict[str, Any], library: Mapping[str, Any]) -> dict[s
     return {**library, **{name: value for name, value in element.items() if value is not None}}
 
 
+def line_rating_ka(rows: Rows) -> Array:
+    """What lines may carry, all systems together [kA]; NaN where it is not known."""
+    one = rows.column("max_i_ka")
+    return np.where(one == 0, np.nan, one) * rows.column("df") * rows.column("parallel")
+
+
 def shift_degree(rows: Rows) -> Array:
     """Phase shift of each transformer: as given, else its clock number × 30° [degree]."""
     given = rows.column("shift_degree")

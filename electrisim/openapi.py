@@ -27,13 +27,14 @@ from electrisim.results import (
     unit_of,
 )
 from electrisim.schema import Schema, object_of, parameter, ref
-from electrisim.studies import STUDIES, Study, contingency, crosscheck, opf
+from electrisim.studies import STUDIES, Study, contingency, crosscheck, opf, shortcircuit
 
 #: The result columns of each model that a study may use.
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
 _OPTIMAL = {kind: (*columns, *opf.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()}
-#: The forms that result lists have: the models', and an optimum's with its prices.
-FORMS = {**MODELS, "optimal": _OPTIMAL}
+_FAULTED = {kind: tuple(shortcircuit.COLUMNS.get(kind, ())) for kind in KINDS}
+#: The forms that result lists have: the models', an optimum's with its prices, fault currents.
+FORMS = {**MODELS, "optimal": _OPTIMAL, "faulted": _FAULTED}
 
 DESCRIPTION = """\
 A network goes in as JSON, a study of it comes out. Ids, names, units and signs are the caller's and
@@ -174,7 +175,7 @@ def _problem(description: str, *, retry_after: bool = False) -> Schema:
 def _schemas() -> Schema:
     structs = [
         *(Problem, Certificate, Losses, Controlled),
-        *(*contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES),
+        *(*contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES, *shortcircuit.SHAPES),
     ]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
@@ -256,7 +257,7 @@ def _study(name: str, study: Study) -> Schema:
                 "iterations": {"type": ["integer", "null"]},
                 **_BESIDE[name],
                 "warnings": {"type": "array", "items": _TEXT},
-                "certificate": ref("Certificate"),
+                "certificate": ref("FaultCertificate" if name == "shortcircuit" else "Certificate"),
                 "engine": ref("Engine"),
             },
             [
@@ -313,6 +314,21 @@ _BESIDE: Mapping[str, Schema] = {
         "binding": {"type": "array", "items": ref("Binding")},
         "kkt": ref("Optimality"),
         "losses": ref("Losses"),
+    },
+    "shortcircuit": {
+        "factors": {
+            "type": "object",
+            "description": "Element → the factors of the standard that were applied there.",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": {"type": "number"},
+            },
+        },
+        "faults": {
+            "type": "array",
+            "description": "The faults at the buses that `bus` names.",
+            "items": ref("Fault"),
+        },
     },
     "contingency": {
         "base": ref("Base"),
@@ -405,7 +421,8 @@ def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
 
 
 def _meaning(kind: type[Element], column: str, model: str) -> str:
-    text = opf.COLUMNS.get(kind, {}).get(column) or meaning_of(kind, column, model)
+    own = shortcircuit.COLUMNS if model == "faulted" else opf.COLUMNS
+    text = own.get(kind, {}).get(column) or meaning_of(kind, column, model)
     return f"{text[0].upper()}{text[1:]}."
 
 

@@ -183,6 +183,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "no-elements": "The request has no elements.",
     "no-bus": "The network has no bus.",
     "no-source": "Nothing in the network is supplied: no source is in service.",
+    "not-supplied": "A fault is asked for at a bus that nothing feeds.",
     "no-supply": "No bus is supplied (in the frontend's spelling, which shows no empty results).",
     "several-studies": "A request in the frontend's spelling names several studies.",
     "duplicate-id": "Two elements have one id.",

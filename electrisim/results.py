@@ -221,6 +221,13 @@ class Certificate(msgspec.Struct, frozen=True):
     max_setpoint_error_pu: float = 0.0
 
 
+class FaultCertificate(msgspec.Struct, frozen=True):
+    """What Kirchhoff's first law leaves at the node where it fits worst, of all faults."""
+
+    max_current_mismatch_ka: float
+    max_current_mismatch_bus: str | None = None
+
+
 Tables = Mapping[type[Element], Mapping[str, Array]]
 
 
@@ -252,7 +259,7 @@ class Answer(msgspec.Struct, frozen=True):
     tables: Mapping[type[Element], Mapping[str, Array]]
     iterations: int | None
     warnings: tuple[str, ...]
-    certificate: Certificate | None
+    certificate: Certificate | FaultCertificate | None
     engine: Mapping[str, str]
     beside: Mapping[str, Any]
     series: Mapping[type[Element], Mapping[str, Array]] | None = None

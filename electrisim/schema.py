@@ -21,6 +21,8 @@ def parameter(field: Field) -> Schema:
     schema = _TYPES[field.type](field)
     if not field.required and "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
+    elif not field.required and "anyOf" in schema:
+        schema["anyOf"] = [*schema["anyOf"], {"type": "null"}]
     elif not field.required:
         schema["type"] = [schema["type"], "null"]
     schema["description"] = field.meaning
@@ -65,6 +67,8 @@ def _structure(annotation: Any) -> Schema:
     """What msgspec makes of a list or object, without the null that the field may allow."""
     schema = msgspec.json.schema(annotation)
     options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    if len(options) > 1:
+        return {"anyOf": options}
     return options[0] if options else schema
 
 

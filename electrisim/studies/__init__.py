@@ -7,7 +7,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electrisim.settings import Settings
-from electrisim.studies import contingency, controller, crosscheck, opf, powerflow, timeseries
+from electrisim.studies import (
+    contingency,
+    controller,
+    crosscheck,
+    opf,
+    powerflow,
+    shortcircuit,
+    timeseries,
+)
 
 
 class Study(NamedTuple):
@@ -21,6 +29,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         "powerflow": Study(powerflow.PowerFlow, powerflow.run),
         "opf": Study(opf.OptimalPowerFlow, opf.run),
+        "shortcircuit": Study(shortcircuit.ShortCircuit, shortcircuit.run),
         "contingency": Study(contingency.Contingency, contingency.run),
         "controller": Study(controller.Controller, controller.run),
         "timeseries": Study(timeseries.TimeSeries, timeseries.run),

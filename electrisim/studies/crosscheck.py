@@ -231,7 +231,9 @@ class Bench:
         self, asked: str, answer: Answer, network: Network, settings: powerflow.PowerFlow
     ) -> Outcome:
         told = answer.engine
-        status, certificate, problems = "solved", answer.certificate, []
+        own = answer.certificate
+        certificate = own if isinstance(own, Certificate) else None
+        status, problems = "solved", list[Problem]()
         found: Mapping[str, float] = {}
         if answer.series is None and certificate is None:
             network = answer.network or network
