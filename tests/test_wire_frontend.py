@@ -124,7 +124,6 @@ STUDIES = [
     ("ShortCircuitOpenDss Parameters", "short circuit study on OpenDSS"),
     ("ProtectionCoordinationPandaPower", "protection"),
     ("EconomicAnalysisPandaPower Parameters", "economic"),
-    ("ControllerSimulationPandaPower Parameters", "controller"),
     ("RPCAnalysisPandaPower Parameters", "reactive power capability"),
     ("BessSizingPandaPower", "battery"),
 ]
@@ -928,20 +927,6 @@ def test_control_without_controllers_is_a_power_flow_with_empty_lists(client):
     flags = dict.fromkeys(("run_control", "run_control_trafo2w", "run_control_shunt"), True)
     answer = ask(client, feeder(parameters={**PANDAPOWER, **flags}))
     assert answer["tap_control_results"] == answer["shunt_control_results"] == []
-
-
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_controller_that_is_asked_for_and_not_there_yet_refuses_the_study(client, asked):
-    t = entry("Transformer0", "t", hv_bus="hv", lv_bus="b", **TRANSFORMER,
-              discrete_tap_control="true", control_side="lv")  # fmt: skip
-    body = feeder(
-        entry("Bus2", "hv", vn_kv="110"), t, parameters={**PANDAPOWER, "run_control_trafo2w": asked}
-    )
-    answer = ask(client, body)
-    if asked:
-        assert "Transformer “t”" in answer["error"] and "controller" in answer["error"]
-    else:
-        assert any("Transformer “t”" in told for told in answer["warnings"])
 
 
 # -- anything at all -------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import msgspec
 from electrisim.engine import Engines
 from electrisim.network import Network
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
-from electrisim.wire.frontend import contingency, opf, power_flow, timeseries
+from electrisim.wire.frontend import contingency, controllers, opf, power_flow, timeseries
 from electrisim.wire.frontend.reading import read_elements
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken, Study
@@ -165,7 +165,7 @@ STUDIES: tuple[Study, ...] = (
     Study("ContingencyAnalysis", "The contingency analysis", contingency.ON_PANDAPOWER),
     Study("ProtectionCoordination", "The protection coordination"),
     Study("EconomicAnalysis", "The economic analysis"),
-    Study("ControllerSimulation", "The controller simulation"),
+    Study("ControllerSimulation", "The controller simulation", controllers.ON_PANDAPOWER),
     Study("TimeSeriesSimulation", "The time series simulation", timeseries.ON_PANDAPOWER),
     Study("BessSizing", "The battery sizing"),
 )

@@ -189,8 +189,23 @@ def _tap_changer(values: Values, entry: Entry, about: About) -> None:
     """A phase shifter is the older word for an ideal tap changer."""
     if _is_on(entry, "tap_phase_shifter"):
         values["tap_changer_type"] = "Ideal"
-    if _is_on(entry, "discrete_tap_control"):
-        about.controller("a discrete tap controller")
+    if _is_on(entry, "discrete_tap_control") and about.controls("a discrete tap controller"):
+        _tap_control(values, entry, about)
+
+
+def _tap_control(values: Values, entry: Entry, about: About) -> None:
+    """The drawn band; where taps move without steps, its middle."""
+    given = {name: present(entry.get(name)) for name in ("control_side", *_BAND)}
+    values.update((name, value) for name, value in given.items() if value is not ABSENT)
+    values["tap_control"] = "discrete"
+    low, high = (number(given[name]) for name in _BAND)
+    if about.report.continuous and low is not None and high is not None:
+        for name in _BAND:
+            del values[name]
+        values |= {"tap_control": "continuous", "vm_set_pu": (low + high) / 2}
+
+
+_BAND = ("vm_lower_pu", "vm_upper_pu")
 
 
 # -- shunts and series elements --------------------------------------------------------------------
@@ -199,7 +214,10 @@ def _tap_changer(values: Values, entry: Entry, about: About) -> None:
 def shunt_reactor(values: Values, entry: Entry, about: About) -> None:
     """A table of steps tells the power of the present step; the catalogue's is per step."""
     if _is_on(entry, "line_flow_step_control"):
-        about.controller("a step controller by line flow")
+        if about.controls("a step controller by line flow"):
+            _line_flow(values, entry, about)
+    elif _is_on(entry, "discrete_shunt_control") and about.controls("a discrete step controller"):
+        _voltage_steps(values, entry)
     if not _is_on(entry, "step_dependency_table"):
         return
     points = _points(entry.get("shunt_characteristic_table_json"), ("step", "p_mw", "q_mvar"))
@@ -214,6 +232,62 @@ def shunt_reactor(values: Values, entry: Entry, about: About) -> None:
         )
         return
     values.update(p_mw=float(row[1]) / (step or 1), q_mvar=float(row[2]) / (step or 1))
+    uneven = any(
+        not math.isclose(each[k], each[0] * values[name], rel_tol=1e-9, abs_tol=1e-12)
+        for each in points
+        for k, name in ((1, "p_mw"), (2, "q_mvar"))
+    )
+    if "step_control" in values and uneven:
+        about.problem(
+            "unsupported",
+            "has a controller and a table of steps of unequal power; steps that are controlled "
+            "must be alike",
+            "shunt_characteristic_table_json",
+        )
+
+
+def _voltage_steps(values: Values, entry: Entry) -> None:
+    values["step_control"] = "voltage"
+    for word, name in _STEP_CONTROL.items():
+        value = present(entry.get(word))
+        if value is not ABSENT:
+            values[name] = value
+    if _is_on(entry, "shunt_reset_at_init"):
+        values["step"] = 0
+
+
+_STEP_CONTROL = {
+    "vm_set_pu": "vm_set_pu",
+    "shunt_control_tol": "vm_tol_pu",
+    "shunt_control_increment": "step_increment",
+}
+
+
+def _line_flow(values: Values, entry: Entry, about: About) -> None:
+    """Bands of a line's power, each with its steps: the catalogue wants where each begins."""
+    values["step_control"] = "line_flow"
+    values["reference"] = entry.get("line_flow_reference_line_id")
+    side = present(entry.get("line_flow_p_reference"))
+    if side is not ABSENT:
+        values["reference_column"] = side
+    absolute = flag(entry.get("line_flow_p_use_abs"))
+    values["reference_absolute"] = True if absolute is None else absolute
+    bands = _points(entry.get("line_flow_step_table_json"), ("p_mw_min", "p_mw_max", "step"))
+    if bands is None:
+        about.problem(
+            "not-a-table",
+            "has a step control by line flow and no bands that can be read; each needs p_mw_min, "
+            "p_mw_max and step",
+            "line_flow_step_table_json",
+        )
+        return
+    if (bands[1:, 0] > bands[:-1, 1]).any():
+        about.note("between its bands of line flow the lower one goes on")
+    table = [[start, step] for start, _, step in bands.tolist()]
+    if len(table) == 1:
+        # Below the first band its steps stay: one band is one number of steps.
+        table.append([bands[0, 1] if bands[0, 1] > bands[0, 0] else bands[0, 0] + 1, bands[0, 2]])
+    values["step_table"] = table
 
 
 def capacitor(values: Values, entry: Entry, about: About) -> None:

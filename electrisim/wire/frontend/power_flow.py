@@ -17,6 +17,7 @@ from electrisim.fields import ABSENT, present, read
 from electrisim.problems import Problem, shorten
 from electrisim.results import Answer
 from electrisim.studies import powerflow
+from electrisim.wire.frontend import controllers
 from electrisim.wire.frontend.conversions import flag, number
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken
@@ -64,7 +65,8 @@ def _read_pandapower(parameters: Parameters, report: Report) -> powerflow.PowerF
     }
     report.controlled = _controlled(parameters)
     known = ("run_control", *_CONTROL)
-    return _power_flow(_settings(parameters, report, words, known), report)
+    values = _settings(parameters, report, words, known)
+    return _power_flow({**values, "run_control": bool(report.controlled)}, report)
 
 
 def _controlled(parameters: Parameters) -> frozenset[str]:
@@ -107,9 +109,10 @@ def _write_pandapower(request: Request, found: Answer) -> tuple[Body, list[str]]
     def echo(kind: type[Element], id_: str) -> Body:
         return request.echoes[id_]._asdict()
 
-    body, incomplete = write_lists(request.network, found.tables, POWER_FLOW["pandapower"], echo)
+    network = found.network or request.network
+    body, incomplete = write_lists(network, found.tables, POWER_FLOW["pandapower"], echo)
     if _controlled(request.parameters):
-        body.update(tap_control_results=[], shunt_control_results=[])
+        body |= controllers.written(request, found)
     if "script" in found.beside:
         body["pandapower_python"] = found.beside["script"]
     return body, incomplete

@@ -151,6 +151,9 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
     if item.spelling.convert:
         item.spelling.convert(values, item.entry, item.about)
     values.update(item.about.report.given.get(str(item.entry.get("id")), {}))
+    if isinstance(values.get("reference"), str):
+        line = index.find(values["reference"], (e.Line,))
+        values["reference"] = line.about.id if line else values["reference"]
     if item.kind is e.Switch:
         _say_what_is_switched(item, values, targets["element"])
     unsent = [name for name in _essential(item.spelling) if not _sent(item, values, name)]

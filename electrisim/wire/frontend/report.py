@@ -13,6 +13,7 @@ class Report:
 
     problems    what refuses the study
     controlled  the kinds, as the browser names them, whose controllers the study asks for
+    continuous  whether tap changers hold the middle of their band, without steps
     beyond      the fields beyond power flow that the study reads
     given       cell id → catalogue's fields that the study's parameters give
     kinds       element id → its kind, as the browser names it
@@ -22,6 +23,7 @@ class Report:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.controlled: frozenset[str] = frozenset()
+        self.continuous = False
         self.beyond: frozenset[str] = frozenset()
         self.given: dict[str, dict[str, float]] = {}
         self.kinds: dict[str, str] = {}
@@ -69,16 +71,12 @@ class About:
         """Something odd that does not refuse the study."""
         self.report.note(self.typ, self.label, text)
 
-    def controller(self, what: str) -> None:
-        """A controller, which acts where the study asks for the controllers of its kind."""
+    def controls(self, what: str) -> bool:
+        """Whether a controller acts: where the study asks for the controllers of its kind."""
         if self.typ in self.report.controlled:
-            self.problem(
-                "unsupported",
-                f"has {what}; controllers are not available on this server yet, ask for the power "
-                "flow without them",
-            )
-        else:
-            self.note(f"{what} does not act, because the study does not ask for control")
+            return True
+        self.note(f"{what} does not act, because the study does not ask for control")
+        return False
 
     def ignored(self, field: str, value: Any, why: str) -> None:
         """A value that could not be read and counts as not given."""

@@ -213,7 +213,8 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
         beyond=_words(
             "step_dependency_table shunt_characteristic_table_json line_flow_step_control "
             "line_flow_p_reference line_flow_p_use_abs line_flow_reference_line_id "
-            "line_flow_step_table_json",
+            "line_flow_step_table_json discrete_shunt_control vm_set_pu shunt_control_tol "
+            "shunt_control_increment shunt_reset_at_init",
             COST, FILLERS, STEP_FILLERS,
         ),
         convert=c.shunt_reactor,
