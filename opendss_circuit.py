@@ -222,7 +222,27 @@ class Circuit:
         y: Array,
         phases: str = "1.2.3",
     ) -> None:
-        """Admittances from each of these phases of nodes to earth [S]; none where they are none."""
+        """Admittances from each of these phases of nodes to earth [S]; none where they are none.
+
+        At other frequencies conductance, inductance and capacitance go apart.
+        """
+        if self.settings.harmonic:
+            for mark, part in (("g", y.real + 0j), ("b", 1j * np.minimum(y.imag, 0))):
+                self._reactors(kind, letter + mark, rows, port, node, part)
+            self._capacitors(kind, letter + "c", rows, port, node, np.maximum(y.imag, 0))
+        else:
+            self._reactors(kind, letter, rows, port, node, y, phases)
+
+    def _reactors(
+        self,
+        kind: type[Element],
+        letter: str,
+        rows: Array,
+        port: int | None,
+        node: Array,
+        y: Array,
+        phases: str = "1.2.3",
+    ) -> None:
         z = 1 / y
         some = np.flatnonzero(~np.isinf(z))
         if len(some):
@@ -231,6 +251,24 @@ class Circuit:
                 "reactor", letter, kind, rows[some], (port, None),
                 f"phases={phases.count('.') + 1} bus1={{}}.{phases} r={{!r}} x={{!r}}",
                 self.names(node[some]), z.real, z.imag, phases=(phases, phases),
+            )  # fmt: skip
+
+    def _capacitors(
+        self,
+        kind: type[Element],
+        letter: str,
+        rows: Array,
+        port: int | None,
+        node: Array,
+        b: Array,
+    ) -> None:
+        some = np.flatnonzero(b)
+        if len(some):
+            kv = self.vn_kv[node[some]]
+            self.new(
+                "capacitor", letter, kind, rows[some], (port, None),
+                "phases=3 conn=wye bus1={}.1.2.3 kv={!r} kvar={!r}",
+                self.names(node[some]), kv, 1e3 * b[some] * kv**2,
             )  # fmt: skip
 
     def between_phases(
@@ -304,8 +342,17 @@ class Circuit:
             if len(some):
                 z = 1 / series[some]
                 self.between(kind, marked(letter) + mark, rows[some], nodes[some], z, ports, turn)
-        for port, mark, rest in ((0, "f", ff - total), (1, "t", tt - total)):
-            self.to_earth(kind, marked(letter) + mark, rows, ports[port], nodes[:, port], rest)
+        kv = self.vn_kv[nodes]
+        at_from = two_ports.earth_from / np.abs(two_ports.ratio) ** 2 / kv[:, 0] ** 2
+        at_to = two_ports.earth_to / kv[:, 1] ** 2
+        for port, mark, rest, own in ((0, "f", ff - total, at_from), (1, "t", tt - total, at_to)):
+            letters = marked(letter) + mark
+            if self.settings.harmonic:
+                # What the ratio leaves goes with the frequency as the series impedance does.
+                left = np.where(two_ports.ratio == 1, 0, rest - own)
+                self._reactors(kind, letters + "r", rows, ports[port], nodes[:, port], left)
+                rest = own
+            self.to_earth(kind, letters, rows, ports[port], nodes[:, port], rest)
 
     def anchor(self, nodes: Array, sn_mva: Array) -> None:
         """Hold the zero sequence of delta windings' nodes, which else would float.
@@ -317,7 +364,9 @@ class Circuit:
             if node in self._anchored:
                 continue
             self._anchored.add(node)
-            siemens = 1e3 * mva / self.vn_kv[node] ** 2
+            # To harmonics it must not be the earth that the winding lacks.
+            share = 1e-6 if self.settings.harmonic else 1e3
+            siemens = share * mva / self.vn_kv[node] ** 2
             c = repr(float(1e6 * siemens / (6 * np.pi * self.network.frequency_hz)))
             row = np.array([node])
             self.new(

@@ -19,17 +19,20 @@ import numpy as np
 from electrisim import elements as e
 from electrisim.conductors import by_matrix
 from electrisim.elements import Element
-from electrisim.engine import Support
+from electrisim.engine import Distortion, Support
 from electrisim.network import Array, Network, Rows, fault
 from electrisim.phasing import partial
 from electrisim.premises import single_phase
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
 from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
+from electrisim.spectra import Spectrum
 from electrisim.topology import Topology
 from opendss_bindings import Bindings
 from opendss_circuit import Circuit
 from opendss_elements import translate
+from opendss_harmonics import Harmonics
+from opendss_harmonics import refusals as harmonic_refusals
 from opendss_results import Balanced, Flows, NodeVoltages, Unbalanced, positive_sequence
 from opendss_session import EngineError, Session
 from opendss_sources import Sources
@@ -88,6 +91,7 @@ class OpenDSSModel:
         self._session = session
         self._iterations = 0
         self._voltages: NodeVoltages | None = None
+        self._harmonics: Harmonics | None = None
 
     def power_flow(self) -> Solution:
         with np.errstate(all="ignore"):
@@ -95,6 +99,23 @@ class OpenDSSModel:
                 return self._power_flow()
             except EngineError as error:
                 raise self._refusal(error) from error
+
+    def harmonics(
+        self,
+        spectra: Mapping[type[Element], Sequence[Spectrum]],
+        orders: Sequence[float],
+        neglect_load_y: bool = False,
+    ) -> Distortion:
+        script = self.script()
+        with np.errstate(all="ignore"):
+            self._harmonics = Harmonics(
+                self.circuit, self.sources, self._session, spectra, neglect_load_y
+            )
+            return self._harmonics.distortion(orders, script)
+
+    def scan(self, bus: int, orders: Sequence[float]) -> Array:
+        assert self._harmonics is not None  # harmonics() came first
+        return self._harmonics.scan(bus, orders)
 
     def _power_flow(self) -> Solution:
         tolerance = self.settings.tolerance or TOLERANCE_MVA
@@ -318,13 +339,17 @@ _ZERO_SEQUENCE = ("r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km")
 
 
 def _refused_elements(network: Network, settings: Settings) -> Iterator[Problem]:
+    grids = network.rows(e.ExternalGrid)
     if settings.source_impedance:
         why = "for its impedance (setting source_impedance)"
-        grids = network.rows(e.ExternalGrid)
         yield from _missing(grids, _SHORT_CIRCUIT, why, ~partial(grids))
         for row in np.flatnonzero(partial(grids)):
             text = "holds one phase, for which no short-circuit impedance counts"
             yield fault(grids, int(row), "phases", "unsupported", text)
+    if settings.harmonic:
+        why = "for its impedance to harmonics"
+        yield from _missing(grids, _SHORT_CIRCUIT[:2], why, ~partial(grids))
+        yield from harmonic_refusals(network)
     if settings.model == "unbalanced":
         lines = network.rows(e.Line)
         told = by_matrix(lines)

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from electrisim import elements as e
 from electrisim.elements import Element
-from electrisim.network import Array
+from electrisim.network import Array, Rows
 from electrisim.phasing import ALL
 from electrisim.problems import NotConvergedError
 from opendss_angles import admittance, linear_angles, load_admittance, newton_step
@@ -142,6 +142,10 @@ def _dc_lines(circuit: Circuit, some: Some) -> Iterator[Claim]:
         )  # fmt: skip
 
 
+#: A zero-sequence reactance of 0 would be no matrix; of the positive one [1].
+LEAST_X0 = 1e-6
+
+
 class Thevenin(NamedTuple):
     """External grids with their short-circuit impedance (`settings.source_impedance`)."""
 
@@ -159,10 +163,21 @@ def thevenin(circuit: Circuit) -> Thevenin | None:
         return None
     node = circuit.at(some)
     kv = circuit.vn_kv[node]
-    x = 1.1 * kv**2 / some["s_sc_max_mva"] / np.hypot(1, some["rx_max"])
-    x0 = x * some["x0x_max"]
     emf = some["vm_pu"] * kv * np.exp(1j * np.deg2rad(some["va_degree"]))
-    return Thevenin(some.index, node, emf, x * (some["rx_max"] + 1j), x0 * (some["r0x0_max"] + 1j))
+    return Thevenin(some.index, node, emf, *grid_impedance(some.rows, some.index, kv))
+
+
+def grid_impedance(rows: Rows, row: Array, kv: Array) -> tuple[Array, Array]:
+    """Impedances of external grids in the positive and the zero sequence [Ω].
+
+    Z = c·Un²/S″k with c = 1.1 (IEC 60909-0); the zero sequence's is the same where nothing is said.
+    """
+    s_sc, rx, r0x0, x0x = (
+        rows.column(name)[row] for name in ("s_sc_max_mva", "rx_max", "r0x0_max", "x0x_max")
+    )
+    x = 1.1 * kv**2 / s_sc / np.hypot(1, rx)
+    r0x0, x0 = np.where(np.isnan(r0x0), rx, r0x0), x * np.where(np.isnan(x0x), 1, x0x)
+    return x * (rx + 1j), np.maximum(x0, LEAST_X0 * x) * (r0x0 + 1j)
 
 
 class Single(NamedTuple):
@@ -233,14 +248,14 @@ class Sources:
         self.emf = self.target.copy()
         names = circuit.names(self.node)
         self.names = [f"v{name}" for name in names]
-        self._grid_names = [f"g{row}" for row in self.grids.row.tolist()] if self.grids else []
+        self.grid_names = [f"g{row}" for row in self.grids.row.tolist()] if self.grids else []
         self.singles = single(circuit)
         self._single_names = [f"g{row}" for row in self.singles.row.tolist()]
         # The circuit's own source must be one that stays.
         if self.is_fixed.any():
             self.names[int(np.argmax(self.is_fixed))] = "source"
-        elif self._grid_names:
-            self._grid_names[0] = "source"
+        elif self.grid_names:
+            self.grid_names[0] = "source"
         else:
             self._single_names[0] = "source"
 
@@ -298,7 +313,7 @@ class Sources:
                 "phases=3 bus1={}.1.2.3 basekv={!r} pu={!r} angle={!r} "
                 "r1={!r} x1={!r} r0={!r} x0={!r}"
             )
-            found += zip(self._grid_names, map(text.format, *columns), strict=True)
+            found += zip(self.grid_names, map(text.format, *columns), strict=True)
         found += self._of_one_phase()
         return sorted(found, key=lambda definition: definition[0] != "source")
 
@@ -454,7 +469,7 @@ class Sources:
             f"{'generator' if self.limited[k] else 'vsource'}.{name}"
             for k, name in enumerate(self.names)
         ]
-        return held + _full([*self._grid_names, *self._single_names])
+        return held + _full([*self.grid_names, *self._single_names])
 
     def shared(self, delivered: Array) -> Iterator[tuple[Claim, Array]]:
         """What each claim's elements deliver of what their nodes do, phase by phase [MVA].

@@ -27,6 +27,9 @@ _Reasons = Iterator[tuple[str, str]]
 
 def refusals(network: Network, settings: Settings) -> list[Problem]:
     """Every setting and element of a balanced study that pandapower would ignore or get wrong."""
+    if settings.harmonic:
+        message = "pandapower has no harmonic analysis; the engine opendss has."
+        return [Problem(kind="unsupported", message=message, field="solver")]
     assert isinstance(settings, PowerFlow)
     if settings.linear:
         reasons, elements = _linear_settings(settings), _linear_elements(network)

@@ -21,7 +21,7 @@ from electrisim.problems import ERRORS
 from electrisim.problems import KINDS as PROBLEMS
 from electrisim.results import meaning_of, unit_of
 from electrisim.settings import Settings
-from electrisim.studies import STUDIES, Study, opf, shortcircuit
+from electrisim.studies import STUDIES, Study, harmonics, opf, shortcircuit
 
 
 class Table(NamedTuple):
@@ -75,9 +75,9 @@ def _about(study: Study) -> str:
 
 def _study(name: str, study: Study) -> Section:
     header = ("setting", "unit", "values", "default", "meaning")
-    common = fields_of(Settings)
-    own = [f for f in fields_of(study.Settings).values() if f.name not in common]
-    rows = [_field(field) for field in [*own, *common.values()]]
+    common, fields = fields_of(Settings), fields_of(study.Settings)
+    names = [*(name for name in fields if name not in common), *common]
+    rows = [_field(fields[name]) for name in names]
     return Section(name, _about(study), Table(header, rows))
 
 
@@ -168,7 +168,7 @@ def _results() -> Page:
         "`results` has one list per kind, with a record per element in the request's order. Every "
         "record has `id` and `name`; the other columns are pandapower's, with the same units and "
         "signs on both engines. `null` means: out of service, without supply, or without meaning.",
-        [*(_columns(kind) for kind in KINDS), _prices(), _faults()],
+        [*(_columns(kind) for kind in KINDS), _prices(), _faults(), _distortion()],
     )
 
 
@@ -208,6 +208,19 @@ def _faults() -> Section:
     ]
     text = "A short circuit has these and no others; at a bus where no fault was asked for `null`."
     return Section("In place of them in short circuit", text, Table(_PRICES, rows))
+
+
+def _distortion() -> Section:
+    rows: list[tuple[str, ...]] = [
+        (kind.typ, f"`{column}`", meaning)
+        for kind, columns in harmonics.COLUMNS.items()
+        for column, meaning in columns.items()
+    ]
+    text = (
+        "Total harmonic distortion: √(Σ h²) over all orders, of the fundamental. The orders "
+        "themselves stand in `harmonics`, in columns: per quantity one list per order."
+    )
+    return Section("Beside them in harmonic analysis", text, Table(_PRICES, rows))
 
 
 # -- engines ---------------------------------------------------------------------------------------

@@ -105,6 +105,9 @@ PVCurve = Annotated[list[tuple[float, float]], says("Where controllers act: poin
 Station = Annotated[str, says("The station it belongs to: where controllers act, its machines hold vm_set_pu at the reference bus together and share the reactive power by q_share.")]
 StationBus = Annotated[str, refers_to("Bus", "Bus whose voltage its station holds.")]
 QShare = Annotated[float, quantity("1", "Its part of its station's reactive power, relative to the others'.", gt=0)]
+SpectrumName = Annotated[Literal["default", "defaultload", "defaultgen", "defaultvsource", "Linear", "none", "pwm6", "dc6", "TCR_PU", "HVDC_PU", "custom"], says("Harmonics it injects: a spectrum by name (Linear and none inject nothing), or custom by spectrum_points or spectrum_csv; absent, the usual one of its kind.")]
+SpectrumPoints = Annotated[list[list[float]], says("Own spectrum: points [order, percent of the fundamental, degree].")]
+SpectrumCsv = Annotated[str, says("Own spectrum: lines “order,percent,degree”.")]
 VectorGroup = Annotated[str, says("Vector group, e.g. Dyn5; it decides the zero sequence.")]
 Phases = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its phases: all, one to earth, or two between which it lies; other than abc on OpenDSS, mode unbalanced.")]
 Conductors = Annotated[Literal["abc", "a", "b", "c", "ab", "bc", "ca", "ba", "cb", "ac"], says("Its conductors, in the order of its matrices; other than abc on OpenDSS, mode unbalanced.")]
@@ -169,6 +172,9 @@ class ExternalGrid(Element, frozen=True):
     reference: StationBus | None = None
     vm_set_pu: VmSet | None = None
     q_share: QShare = 1.0
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 class Generator(Element, frozen=True):
@@ -216,6 +222,9 @@ class Generator(Element, frozen=True):
     reference: StationBus | None = None
     vm_set_pu: VmSet | None = None
     q_share: QShare = 1.0
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 class StaticGenerator(Element, frozen=True):
@@ -263,6 +272,10 @@ class StaticGenerator(Element, frozen=True):
     qv_curve: QVCurve | None = None
     cosphi_p_curve: CosPhiPCurve | None = None
     pv_curve: PVCurve | None = None
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
+    xdss_pu: Annotated[float, quantity("pu", "Reactance to harmonics, of the rating; OpenDSS' 0.2 where absent.", gt=0)] | None = None
 
 
 class AsymmetricStaticGenerator(Element, frozen=True):
@@ -288,6 +301,9 @@ class AsymmetricStaticGenerator(Element, frozen=True):
     in_service: InService = True
     type: Annotated[Literal["wye", "delta"], says("Connection of the three phases.")] = "wye"
     current_source: Annotated[bool, says("Short circuit: a current source.")] = True
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 # -- AC consumers ----------------------------------------------------------------------------------
@@ -327,6 +343,12 @@ class Load(Element, frozen=True):
     cq1_eur_per_mvar: CostQ1 | None = None
     cq2_eur_per_mvar2: CostQ2 | None = None
     pwl_q_points: Pieces | None = None
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
+    series_rl_percent: Annotated[float, quantity("%", "To harmonics: share of the load that is R and L in series, the rest being parallel; OpenDSS' 50 where absent.", ge=0, le=100)] | None = None
+    x_harmonic_pu: Annotated[float, quantity("pu", "To harmonics: reactance of the series share, of the apparent power, as of blocked motors; by p_mw and q_mvar where absent.", gt=0)] | None = None
+    xr_harmonic: Annotated[float, quantity("1", "To harmonics: X/R beside x_harmonic_pu; OpenDSS' 6 where absent.", gt=0)] | None = None
 
 
 class AsymmetricLoad(Element, frozen=True):
@@ -351,6 +373,9 @@ class AsymmetricLoad(Element, frozen=True):
     scaling: Scaling = 1.0
     in_service: InService = True
     type: Annotated[Literal["wye", "delta"], says("Connection of the three phases.")] = "wye"
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 class _Shunt(Element, frozen=True):
@@ -496,6 +521,9 @@ class Storage(Element, frozen=True):
     qv_curve: QVCurve | None = None
     cosphi_p_curve: CosPhiPCurve | None = None
     pv_curve: PVCurve | None = None
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 class PVSystem(Element, frozen=True):
@@ -525,6 +553,9 @@ class PVSystem(Element, frozen=True):
     qv_curve: QVCurve | None = None
     cosphi_p_curve: CosPhiPCurve | None = None
     pv_curve: PVCurve | None = None
+    spectrum: SpectrumName | None = None
+    spectrum_points: SpectrumPoints | None = None
+    spectrum_csv: SpectrumCsv | None = None
 
 
 # -- AC branches -----------------------------------------------------------------------------------

@@ -6,21 +6,21 @@ gives primitives; studies are built of these and know no engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from electrisim.change import Changes
 from electrisim.elements import Element
-from electrisim.network import Network, fault
+from electrisim.network import Array, Network, fault
 from electrisim.problems import Problem, ProblemError
 from electrisim.results import Solution
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 
 if TYPE_CHECKING:
-    from electrisim.network import Array
+    from electrisim.spectra import Spectrum
     from electrisim.studies.shortcircuit import Faulted, ShortCircuit
     from electrisim.sweep import Chunk
 
@@ -64,6 +64,44 @@ class ShortCircuiting(Protocol):
 
     def short_circuit(self, settings: ShortCircuit, buses: Array) -> Faulted:
         """The currents of a fault at each of these buses (rows), one after the other."""
+        ...
+
+
+class Distortion(NamedTuple):
+    """Voltages and currents of other frequencies than the nominal one, order by order.
+
+    A balanced network's phases differ by angles only: these are those of phase a.
+
+    voltage_kv  of every bus, line to line, shape (n_orders, n_bus); NaN without supply
+    current_ka  branch kind → into each of its ports, shape (n_orders, n_elements, n_ports)
+    script      a text that reproduces the numbers
+    warnings    what the engine did that a reader of the numbers should know
+    """
+
+    voltage_kv: Array
+    current_ka: Mapping[type[Element], Array]
+    script: str
+    warnings: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Harmonic(Protocol):
+    """A model that can be solved at other frequencies, around its power flow."""
+
+    def harmonics(
+        self,
+        spectra: Mapping[type[Element], Sequence[Spectrum]],
+        orders: Sequence[float],
+        neglect_load_y: bool = False,
+    ) -> Distortion:
+        """What the elements' spectra cause; after `power_flow`, and once.
+
+        spectra  kind → of each of its elements, relative to its fundamental
+        """
+        ...
+
+    def scan(self, bus: int, orders: Sequence[float]) -> Array:
+        """Impedance that a positive-sequence current meets at a bus [Ω]; after `harmonics`."""
         ...
 
 

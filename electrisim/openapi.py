@@ -27,14 +27,26 @@ from electrisim.results import (
     unit_of,
 )
 from electrisim.schema import Schema, object_of, parameter, ref
-from electrisim.studies import STUDIES, Study, contingency, crosscheck, opf, shortcircuit
+from electrisim.studies import (
+    STUDIES,
+    Study,
+    contingency,
+    crosscheck,
+    harmonics,
+    opf,
+    shortcircuit,
+)
 
 #: The result columns of each model that a study may use.
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
 _OPTIMAL = {kind: (*columns, *opf.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()}
 _FAULTED = {kind: tuple(shortcircuit.COLUMNS.get(kind, ())) for kind in KINDS}
-#: The forms that result lists have: the models', an optimum's with its prices, fault currents.
-FORMS = {**MODELS, "optimal": _OPTIMAL, "faulted": _FAULTED}
+_DISTORTED = {
+    kind: (*columns, *harmonics.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()
+}
+#: The forms that result lists have: the models', an optimum's with its prices, fault currents, and
+#: those with their distortion.
+FORMS = {**MODELS, "optimal": _OPTIMAL, "faulted": _FAULTED, "distorted": _DISTORTED}
 
 DESCRIPTION = """\
 A network goes in as JSON, a study of it comes out. Ids, names, units and signs are the caller's and
@@ -176,6 +188,7 @@ def _schemas() -> Schema:
     structs = [
         *(Problem, Certificate, Losses, Controlled),
         *(*contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES, *shortcircuit.SHAPES),
+        *harmonics.SHAPES,
     ]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
@@ -340,6 +353,17 @@ _BESIDE: Mapping[str, Schema] = {
             "items": {"type": "object"},
         },
     },
+    "harmonics": {
+        "orders": {"type": "array", "items": {"type": "number"}},
+        "harmonics": {
+            **_IN_COLUMNS,
+            "description": "Voltages and currents: per order one value per element.",
+        },
+        "spectra": {"type": "array", "items": ref("Used")},
+        "scan": {"type": "array", "items": ref("Scan")},
+        "losses": ref("Losses"),
+        "script": {"type": "string", "description": "Asked for by `export_script`."},
+    },
     "timeseries": {
         "time_steps": {"type": "integer"},
         "steps": {
@@ -421,7 +445,7 @@ def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
 
 
 def _meaning(kind: type[Element], column: str, model: str) -> str:
-    own = shortcircuit.COLUMNS if model == "faulted" else opf.COLUMNS
+    own = {"faulted": shortcircuit.COLUMNS, "distorted": harmonics.COLUMNS}.get(model, opf.COLUMNS)
     text = own.get(kind, {}).get(column) or meaning_of(kind, column, model)
     return f"{text[0].upper()}{text[1:]}."
 

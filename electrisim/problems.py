@@ -177,6 +177,7 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "not-a-time": "A time in the form of ISO 8601 was expected.",
     "empty-outage": "An outage of no element at all.",
     "not-a-curve": "Points [x, y] with x rising were expected.",
+    "not-a-spectrum": "Points [order, percent, degree] with each order once were expected.",
     "not-taken": "A table of a whole pandapower net, which this API does not take.",
     "out-of-bounds": "The number is outside its range.",
     "too-many-faults": "Reading stopped after a thousand faults; there may be more.",

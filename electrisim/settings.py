@@ -89,6 +89,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return "balanced"
 
     @property
+    def harmonic(self) -> bool:
+        """Whether the study also asks for frequencies other than the nominal one."""
+        return False
+
+    @property
     def linear(self) -> bool:
         """Whether the study asks for the linearised power flow: active power only, all 1 pu."""
         return False

@@ -11,6 +11,7 @@ from electrisim.studies import (
     contingency,
     controller,
     crosscheck,
+    harmonics,
     opf,
     powerflow,
     shortcircuit,
@@ -32,6 +33,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "shortcircuit": Study(shortcircuit.ShortCircuit, shortcircuit.run),
         "contingency": Study(contingency.Contingency, contingency.run),
         "controller": Study(controller.Controller, controller.run),
+        "harmonics": Study(harmonics.Harmonics, harmonics.run),
         "timeseries": Study(timeseries.TimeSeries, timeseries.run),
         "crosscheck": Study(crosscheck.CrossCheck, crosscheck.run),
     }

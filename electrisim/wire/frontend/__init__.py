@@ -23,7 +23,14 @@ import msgspec
 from electrisim.engine import Engines
 from electrisim.network import Network
 from electrisim.problems import NotConvergedError, Problem, ProblemError, shorten
-from electrisim.wire.frontend import contingency, controllers, opf, power_flow, timeseries
+from electrisim.wire.frontend import (
+    contingency,
+    controllers,
+    harmonics,
+    opf,
+    power_flow,
+    timeseries,
+)
 from electrisim.wire.frontend.reading import read_elements
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken, Study
@@ -151,7 +158,7 @@ def _failure(error: ProblemError, report: Report) -> Body:
 
 # -- the studies -----------------------------------------------------------------------------------
 
-HARMONICS = Study("PowerFlowOpenDss", "The harmonic analysis")
+HARMONICS = Study("PowerFlowOpenDss", "The harmonic analysis", harmonics.ON_OPENDSS)
 
 #: The studies that the browser asks for. A word that contains another one comes before it.
 STUDIES: tuple[Study, ...] = (

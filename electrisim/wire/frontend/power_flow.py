@@ -76,6 +76,11 @@ def _controlled(parameters: Parameters) -> frozenset[str]:
 
 
 def _read_opendss(parameters: Parameters, report: Report) -> powerflow.PowerFlow | None:
+    return _power_flow(opendss_settings(parameters, report), report)
+
+
+def opendss_settings(parameters: Parameters, report: Report, known: tuple[str, ...] = ()) -> Body:
+    """The values of the OpenDSS dialog, by the settings' names; `known` are a study's own."""
     words = {
         "frequency": "frequency",
         "algorithm": "algorithm",
@@ -86,8 +91,8 @@ def _read_opendss(parameters: Parameters, report: Report) -> powerflow.PowerFlow
         "exportCommands": "export_script",
     }
     _bound_tolerance(parameters.get("tolerance"), report)
-    values = _settings(parameters, report, words, ("tolerance",))
-    return _power_flow({**values, "solver": "opendss"}, report)
+    values = _settings(parameters, report, words, ("tolerance", *known))
+    return {**values, "solver": "opendss"}
 
 
 #: Change of voltage at which the OpenDSS engine stops [pu].
@@ -120,14 +125,18 @@ def _write_pandapower(request: Request, found: Answer) -> tuple[Body, list[str]]
 
 def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
     def echo(kind: type[Element], id_: str) -> Body:
-        """The client finds a row by its mxCell number only, which a bus has in its name."""
-        given = request.echoes[id_]
-        return {"id": given.name if kind is e.Bus else given.id, "name": given.name}
+        return opendss_echo(request, kind, id_)
 
     body, incomplete = write_lists(request.network, found.tables, POWER_FLOW["opendss"], echo)
     if "script" in found.beside:
         body["opendss_commands"] = found.beside["script"]
     return body, incomplete
+
+
+def opendss_echo(request: Request, kind: type[Element], id_: str) -> Body:
+    """The client finds a row by its mxCell number only, which a bus has in its name."""
+    given = request.echoes[id_]
+    return {"id": given.name if kind is e.Bus else given.id, "name": given.name}
 
 
 ON_PANDAPOWER = Spoken(_read_pandapower, powerflow.run, _write_pandapower)

@@ -148,6 +148,9 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
     targets = _targets(item, index, kept)
     if targets is None:
         return None
+    if values.get("spectrum") != "custom":
+        # The dialog keeps the text of a spectrum that is not chosen any more.
+        values.pop("spectrum_csv", None)
     if item.spelling.convert:
         item.spelling.convert(values, item.entry, item.about)
     values.update(item.about.report.given.get(str(item.entry.get("id")), {}))
@@ -200,12 +203,16 @@ def _read_fields(item: Item) -> Values:
         name = spelling.fields.get(word)
         if word in about.report.beyond and word in spelling.beyond and word in FIELDS[item.kind]:
             name = None if _is_default(item, word) else word
+        elif name is None and word in spelling.beyond:
+            name = about.report.more.get(word)
+            name = name if name in FIELDS[item.kind] else None
         if name is None:
             if word not in known and word not in IDENTITY:
                 about.note(f"the field “{shorten(word)}” is unknown and was ignored")
             continue
         value = _given(value)
-        if value is ABSENT or (word in spelling.unset and number(value) == 0):
+        unset = word in spelling.unset or word in about.report.unset
+        if value is ABSENT or (unset and number(value) == 0):
             continue
         field = FIELDS[item.kind][name]
         value, fault = _understood(value, field)

@@ -15,6 +15,8 @@ class Report:
     controlled  the kinds, as the browser names them, whose controllers the study asks for
     continuous  whether tap changers hold the middle of their band, without steps
     beyond      the fields beyond power flow that the study reads
+    more        browser's field → catalogue's field, of what the study reads beyond power flow under
+                another name or meaning; in `unset` it writes 0 for "not set"
     given       cell id → catalogue's fields that the study's parameters give
     kinds       element id → its kind, as the browser names it
     words       element id → catalogue's field → browser's field
@@ -25,6 +27,8 @@ class Report:
         self.controlled: frozenset[str] = frozenset()
         self.continuous = False
         self.beyond: frozenset[str] = frozenset()
+        self.more: Mapping[str, str] = {}
+        self.unset: frozenset[str] = frozenset()
         self.given: dict[str, dict[str, float]] = {}
         self.kinds: dict[str, str] = {}
         self.words: dict[str, Mapping[str, str]] = {}
