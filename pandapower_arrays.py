@@ -283,7 +283,8 @@ class Solver:
         grid.change_algorithm(AlgorithmType.NRSing_KLU)
         return grid
 
-    def _start(self, voltage: Array, padding: int) -> Array:
+    def start(self, voltage: Array, padding: int) -> Array:
+        """A vector of voltages as lightsim2grid numbers them, with that of the idle buses."""
         return np.r_[voltage[self.inner], np.full(padding + 1, voltage[self.arrays.ref[0]])]
 
     def _is_low(self, voltage: Array) -> Array:
@@ -294,7 +295,7 @@ class Solver:
     def _check(self) -> None:
         """The admittances and the base voltages must be pandapower's."""
         a, inner = self.arrays, self.inner
-        found = self.grid.ac_pf(self._start(a.voltage, 0), self.max_iteration, self.tolerance)
+        found = self.grid.ac_pf(self.start(a.voltage, 0), self.max_iteration, self.tolerance)
         if len(found) == 0 or np.abs(found[:-1] - a.voltage[inner]).max() > SAME:
             raise CannotCompileError("lightsim2grid does not confirm the base case")
         ours = csr_matrix(self.grid.get_Ybus())[: len(inner), : len(inner)]
@@ -346,7 +347,7 @@ class Solver:
         batch.nb_thread = min(_THREADS, 1 + count // 64)
         self._set_outages(batch, inputs, padding)
         self._set_injections(batch, inputs)
-        start = self._start(a.cold if is_cold else a.voltage, padding)
+        start = self.start(a.cold if is_cold else a.voltage, padding)
         batch.compute(start, self.max_iteration, self.tolerance)
         solved = np.array(batch.converged_mask(), dtype=bool)
         voltage = np.zeros((count, a.count), dtype=complex)

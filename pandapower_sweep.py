@@ -17,6 +17,7 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -408,31 +409,42 @@ class _Compiled:
     # -- the sweep
 
     def sweep(self, cases: Array) -> Iterator[Chunk]:
-        """The cases in chunks; those without a solution here at the end, by pandapower itself."""
-        left: list[Array] = []
-        most = max(16, ELEMENTS // (self.arrays.count + len(self.arrays.f)))
-        size, start = max(16, most // 4), 0
-        while start < len(cases):
-            part = cases[start : start + size]
-            begin = time.monotonic()
-            chunk, unsolved = self._chunk(part)
-            left.append(unsolved)
-            if len(chunk.cases):
-                yield chunk
-            start += len(part)
-            pace = (time.monotonic() - begin) / len(part)
-            size = int(np.clip(CHUNK_SECONDS / pace, 16, min(4 * size, most)))
-        rest = np.concatenate(left)
-        if len(rest):
-            note = "lightsim2grid found no solution"
-            yield from _each(self.origin, self.changes, rest, note)
+        """The cases in chunks, and what has no solution here solved by pandapower itself.
 
-    def _chunk(self, numbers: Array) -> tuple[Chunk, Array]:
+        A chunk is in the compiled solver, which needs no interpreter, while the one before it is
+        judged and used.
+        """
+        most = max(16, ELEMENTS // (self.arrays.count + len(self.arrays.f)))
+        size, start = max(16, most // 8), 0
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            following = ahead.submit(self._solved, cases[:size])
+            while start < len(cases):
+                solved = following.result()
+                start += solved.count
+                pace = solved.seconds / solved.count
+                size = int(np.clip(CHUNK_SECONDS / pace, 16, min(2 * size, most)))
+                if start < len(cases):
+                    following = ahead.submit(self._solved, cases[start : start + size])
+                chunk, rest = self._judged(solved)
+                if len(chunk.cases):
+                    yield chunk
+                if len(rest):
+                    note = "lightsim2grid found no solution"
+                    yield from _each(self.origin, self.changes, rest, note)
+
+    def _solved(self, numbers: Array) -> _Solved:
+        begin = time.monotonic()
         values = self.values_of(numbers)
         inputs = self.inputs_of(values, len(numbers))
         voltage, solved = self.solver.solve(inputs)
         solved &= self._agree(values, len(numbers))
         cases = _Cases(self, numbers, inputs, values, voltage)
+        return _Solved(cases, solved, len(numbers), time.monotonic() - begin)
+
+    def _judged(self, found: _Solved) -> tuple[Chunk, Array]:
+        """What certifies, and the numbers of the cases that have no solution that does."""
+        cases, solved = found.cases, found.solved
+        numbers = cases.numbers
         if not solved.all():
             cases = cases.take(np.flatnonzero(solved))
         accepted = cases.accepted() & ~cases.cuts_a_dc_line()
@@ -447,6 +459,15 @@ class _Compiled:
             solver="nr (lightsim2grid)",
         )
         return chunk, np.setdiff1d(numbers, cases.numbers)
+
+
+class _Solved(NamedTuple):
+    """Cases as the compiled solver left them: which have a solution, and how long it took [s]."""
+
+    cases: _Cases
+    solved: Array
+    count: int
+    seconds: float
 
 
 def _rows(values: Array, count: int) -> Array:

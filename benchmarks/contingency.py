@@ -66,7 +66,7 @@ def raw(solver: Solver, threads: int) -> Callable[[], object]:
     analysis.init_from_n_powerflow = True
     analysis.nb_thread = threads
     analysis.add_all_n1()
-    start = solver.start(0)
+    start = solver.start(solver.arrays.voltage, 0)
 
     def compute() -> None:
         analysis.compute(start, solver.max_iteration, solver.tolerance)

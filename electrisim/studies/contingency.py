@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -247,24 +247,40 @@ def _listed(network: Network, listed: Sequence[str | list[str]]) -> list[list[Lo
 # -- what is watched -------------------------------------------------------------------------------
 
 
-class _Limit(NamedTuple):
-    """A quantity of a kind beside its limits; `sign` +1 where above them is beyond, else -1."""
+class _Limit:
+    """A quantity of a kind beside its limits; `sign` +1 where above them is beyond, else -1.
 
-    kind: type[Element]
-    quantity: str
-    limits: Array
-    sign: int
-    base: Array
+    base       the quantity without an outage
+    allowed    what an outage may reach, shape (n,): the limit, or a little worse than without it
+    """
+
+    def __init__(
+        self, kind: type[Element], quantity: str, limits: Array, sign: int, base: Array
+    ) -> None:
+        self.kind = kind
+        self.quantity = quantity
+        self.limits = limits
+        self.sign = sign
+        self.base = base
+        before = sign * (base - limits)
+        margin = np.where(before > ROUNDING, before + WORSE * limits, ROUNDING)
+        self.allowed = limits + sign * margin
+
+    def base_beyond(self) -> Array:
+        """Which elements are beyond their limits without an outage."""
+        return np.flatnonzero(self.sign * (self.base - self.limits) > ROUNDING)
 
     def beyond(self, values: Array) -> Array:
-        """By how much values are beyond their limits; negative within, NaN without a result."""
-        return self.sign * (values - self.limits)
+        """Where values are beyond what is allowed, as pairs (case, element), shape (n, 2)."""
+        is_beyond = values > self.allowed if self.sign > 0 else values < self.allowed
+        return np.argwhere(is_beyond)
 
-    def counts(self, values: Array) -> Array:
-        """Which values are beyond their limits, and were not, or by less, without an outage."""
-        beyond, before = self.beyond(values), self.beyond(self.base)
-        allowed = np.where(before > ROUNDING, before + WORSE * self.limits, ROUNDING)
-        return np.asarray(beyond > allowed)
+    def severity(self, values: Array, pairs: Array) -> Array:
+        """By how much of their limits values are beyond these, summed up case by case."""
+        limits = self.limits[pairs[:, 1]]
+        # A limit of 0 is no measure of what is beyond it.
+        shares = self.sign * (values[tuple(pairs.T)] - limits) / np.where(limits > 0, limits, 1)
+        return np.bincount(pairs[:, 0], shares, len(values))
 
 
 class _Watch:
@@ -300,7 +316,7 @@ class _Watch:
         return [
             self.violation(limit, int(row), float(limit.base[row]))
             for limit in self.limits
-            for row in np.flatnonzero(limit.beyond(limit.base) > ROUNDING)
+            for row in limit.base_beyond()
         ]
 
     def violation(self, limit: _Limit, row: int, value: float | None) -> Violation:
@@ -325,7 +341,6 @@ class _Findings:
         self._outcomes: list[Outcome | None] = [None] * len(cases)
         self.severity = np.zeros(len(cases))
         self._notes: Counter[str] = Counter()
-        self._failures: list[str] = []
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -339,13 +354,11 @@ class _Findings:
         severity = np.zeros(len(chunk.cases))
         for limit in self.watch.limits:
             values = chunk.column(limit.kind, limit.quantity)
-            counts = limit.counts(values)
-            for at, row in np.argwhere(counts).tolist():
+            pairs = limit.beyond(values)
+            for at, row in pairs.tolist():
                 value = float(values[at, row])
                 violations[at].append(self.watch.violation(limit, row, value))
-            beyond = np.where(counts, limit.beyond(values), 0)
-            # A limit of 0 is no measure of what is beyond it.
-            severity += (beyond / np.where(limit.limits > 0, limit.limits, 1)).sum(axis=1)
+            severity += limit.severity(values, pairs)
         dead, lost_mw = self._add_losses(chunk, violations)
         self.severity[chunk.cases] = severity
         extremes = self._extremes(chunk)
@@ -366,13 +379,17 @@ class _Findings:
         lost_mw = np.zeros(len(chunk.cases))
         dead = self.watch.alive[e.Bus] & ~chunk.alive(e.Bus)
         low = self.watch.limits[0]
-        for at, row in np.argwhere(dead & chunk.solved[:, None]).tolist():
+        dead &= chunk.solved[:, None]
+        for at, row in np.argwhere(dead).tolist():
             violations[at].append(self.watch.violation(low, row, None))
         for kind, load_mw in self.watch.load_mw.items():
-            lost = self.watch.alive[kind] & ~chunk.alive(kind) & ~self._taken(kind, chunk)
+            lost = self.watch.alive[kind] & ~chunk.alive(kind) & chunk.solved[:, None]
+            if not lost.any():
+                continue
+            lost &= ~self._taken(kind, chunk)
             lost_mw += lost @ load_mw
             rows = self.network.rows(kind)
-            for at, row in np.argwhere(lost & chunk.solved[:, None]).tolist():
+            for at, row in np.argwhere(lost).tolist():
                 lost_load = Violation(
                     rows.ids[row], kind.typ, "lost_load_mw", float(load_mw[row]), 0.0
                 )
@@ -469,7 +486,8 @@ def _extreme(
     """The largest (sign +1) or smallest (-1) value of each row, and whose it is; NaN is none."""
     if not values.shape[1]:
         return [None] * len(values), [None] * len(values)
-    signed = np.where(np.isnan(values), -np.inf, sign * values)
+    signed = sign * values
+    signed[np.isnan(signed)] = -np.inf
     at = signed.argmax(axis=1)
     found = signed[np.arange(len(values)), at]
     pairs = zip((sign * found).tolist(), at.tolist(), strict=True)
