@@ -7,6 +7,7 @@ there would be no answer.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from electrisim.studies.opf import COLUMNS, Binding, Optimal, Optimality, Optima
 from electrisim.topology import Topology
 from pandapower_opf_ac import Elastic, Optimum
 from pandapower_opf_case import Case, MakeNet, Maker
-from pandapower_opf_dc import Linear, relax_linear, solve_linear
+from pandapower_opf_dc import Bounds, relax_linear, solve_linear
 
 #: Kinds that optimal power flow has no place for.
 CONTROLLED = (e.SVC, e.TCSC, e.SSC, e.VSC, e.B2BVSC, e.DCBus)
@@ -35,6 +36,8 @@ BINDS = 1e-6
 #: A limit counts as broken beyond this share of it.
 BROKEN = 1e-5
 MAX_ITERATION = 500
+#: What has a solution is solved within this many iterations; the largest published case takes 50.
+SOON = 120
 
 FlowAt = Callable[[Network, Array, Array], Solution]
 
@@ -74,7 +77,7 @@ def solve(
     refuse(network)
     current = settings.branch_limit == "current"
     case = Maker(network, topology, settings.flow, make_net, current).case()
-    found = _linear(case, network) if settings.linear else _exact(case, network, settings)
+    found = (_linear if settings.linear else _exact)(case, network, settings)
     moved = network.changed(_set_points(network, case, found))
     vm, va = (_at_buses(case, values) for values in (found.vm, np.rad2deg(found.va)))
     solution = flow_at(moved, np.nan_to_num(vm, nan=1.0), np.nan_to_num(va))
@@ -121,15 +124,7 @@ def refuse(network: Network) -> None:
 
 def _exact(case: Case, network: Network, settings: OptimalPowerFlow) -> Optimised:
     programme = Optimum(case, settings.branch_limit == "current")
-    options = _options(settings)
-    unknowns = (programme.x_lo < programme.x_hi).sum()
-    if unknowns <= (programme.g_lo == programme.g_hi).sum():
-        # Nothing is free: multipliers come only with bounds that have an inside.
-        options["fixed_variable_treatment"] = "relax_bounds"
-    crossed = (programme.x_lo > programme.x_hi).any()
-    found = None if crossed else ipopt.minimise(programme, programme.start, options)
-    if found is None or not found.solved:
-        raise _no_optimum(case, network, programme, settings, found)
+    found = _minimised(case, network, programme, settings)
     x, g = found.x, found.multipliers
     z_lo = np.maximum(found.z_lo - found.z_hi, 0)
     z_hi = np.maximum(found.z_hi - found.z_lo, 0)
@@ -150,49 +145,93 @@ def _exact(case: Case, network: Network, settings: OptimalPowerFlow) -> Optimise
     )  # fmt: skip
 
 
-def _options(settings: OptimalPowerFlow) -> dict[str, str | float | int]:
-    return {
-        "print_level": 0, "sb": "yes", "linear_solver": "mumps", "tol": 1e-8,
-        "constr_viol_tol": 1e-9, "dual_inf_tol": 1e-4, "compl_inf_tol": 1e-7,
-        "acceptable_iter": 0, "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
-        "max_iter": settings.max_iteration or MAX_ITERATION,
-        "max_wall_time": settings.max_time_s,
-    }  # fmt: skip
+def _minimised(
+    case: Case, network: Network, programme: Optimum, settings: OptimalPowerFlow
+) -> ipopt.Found:
+    """The optimum; raises NotConvergedError with the limits that would have to give way.
+
+    Where it is not found soon, what is sought next is the least that the limits would have to give
+    way. If that is nothing, the point found is within all limits and a better start.
+    """
+    clock = _Clock(settings)
+    if (programme.x_lo > programme.x_hi).any():
+        raise _infeasible(network, case, _relaxed(case, programme, clock)[1])
+    options = {}
+    unknowns = (programme.x_lo < programme.x_hi).sum()
+    if unknowns <= (programme.g_lo == programme.g_hi).sum():
+        # Nothing is free: multipliers come only with bounds that have an inside.
+        options["fixed_variable_treatment"] = "relax_bounds"
+    iterations = min(SOON, clock.iterations)
+    found = ipopt.minimise(programme, programme.start, clock.options(iterations) | options)
+    if found.solved:
+        return found
+    clock.check(found)
+    x, state = _relaxed(case, programme, clock)
+    if not _broken(network, case, state):
+        start = np.clip(x, programme.x_lo, programme.x_hi)
+        found = ipopt.minimise(programme, start, clock.options(clock.iterations) | options)
+        if found.solved:
+            return found
+        clock.check(found)
+    raise _infeasible(network, case, state)
 
 
-def _no_optimum(
-    case: Case, network: Network, programme: Optimum, settings: OptimalPowerFlow, found: Any
-) -> NotConvergedError:
-    """Why there is no optimum: the limits that would have to give way, and by how much."""
-    if found is not None and found.status == ipopt.TIME_SPENT:
-        return NotConvergedError(
-            f"The optimal power flow found no solution within {settings.max_time_s:g} s."
-        )
-    if found is not None and found.status == ipopt.ITERATIONS_SPENT and settings.max_iteration:
-        return NotConvergedError(
-            f"The optimal power flow found no solution within {settings.max_iteration} iterations."
-        )
+class _Clock:
+    """What is left of the time and the iterations that the settings allow."""
+
+    def __init__(self, settings: OptimalPowerFlow) -> None:
+        self.settings = settings
+        self.iterations = settings.max_iteration or MAX_ITERATION
+        self._end = time.monotonic() + settings.max_time_s
+
+    def options(self, iterations: int) -> dict[str, str | float | int]:
+        """Ipopt's options for a solution within the time that is left."""
+        return {
+            "print_level": 0, "sb": "yes", "linear_solver": "mumps", "tol": 1e-8,
+            "constr_viol_tol": 1e-9, "dual_inf_tol": 1e-4, "compl_inf_tol": 1e-7,
+            "acceptable_iter": 0, "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
+            "max_iter": iterations,
+            "max_wall_time": max(self._end - time.monotonic(), 1e-9),
+        }  # fmt: skip
+
+    def check(self, found: ipopt.Found) -> None:
+        """Raise NotConvergedError where a solution ended because nothing is left."""
+        if found.status == ipopt.TIME_SPENT:
+            raise _too_slow(f"{self.settings.max_time_s:g} s")
+        self.iterations -= found.iterations
+        if self.iterations <= 0:
+            raise _too_slow(f"{self.settings.max_iteration or MAX_ITERATION} iterations")
+
+
+def _too_slow(bound: str) -> NotConvergedError:
+    return NotConvergedError(f"The optimal power flow found no solution within {bound}.")
+
+
+def _relaxed(case: Case, programme: Optimum, clock: _Clock) -> tuple[Array, _State]:
+    """Where the limits give way least; raises NotConvergedError where even that has no solution."""
     elastic = Elastic(programme)
-    options = {**_options(settings), "bound_relax_factor": 1e-8, "tol": 1e-7}
+    options = {**clock.options(MAX_ITERATION), "bound_relax_factor": 1e-8, "tol": 1e-7}
     relaxed = ipopt.minimise(elastic, elastic.start, options)
+    if relaxed.status == ipopt.TIME_SPENT:
+        clock.check(relaxed)
     if not relaxed.solved:
-        return NotConvergedError(
+        raise NotConvergedError(
             "The optimal power flow has no solution, and none was found without its limits either: "
             "the network cannot carry what is drawn."
         )
     x = relaxed.x[: programme.size]
-    state = _State(x[programme.va], x[programme.vm], x[programme.p], x[programme.q],
-                   np.sqrt(np.maximum(programme.constraints(x)[programme.flow], 0)))  # fmt: skip
-    return _infeasible(network, case, state)
+    loads = np.sqrt(np.maximum(programme.constraints(x)[programme.flow], 0))
+    return x, _State(x[programme.va], x[programme.vm], x[programme.p], x[programme.q], loads)
 
 
 # -- DC --------------------------------------------------------------------------------------------
 
 
-def _linear(case: Case, network: Network) -> Optimised:
-    found = solve_linear(case)
+def _linear(case: Case, network: Network, settings: OptimalPowerFlow) -> Optimised:
+    bounds = Bounds(settings.max_time_s, settings.max_iteration)
+    found = solve_linear(case, bounds)
     if found is None:
-        return _raise(_relaxed_linear(case, network))
+        raise _infeasible_linear(case, network, bounds)
     nothing = np.zeros(len(case.units))
     return Optimised(
         va=found.va, vm=np.ones(case.n_bus), p=found.p, q=nothing, lam_p=found.lam,
@@ -201,12 +240,8 @@ def _linear(case: Case, network: Network) -> Optimised:
     )  # fmt: skip
 
 
-def _raise(error: NotConvergedError) -> Any:
-    raise error
-
-
-def _relaxed_linear(case: Case, network: Network) -> NotConvergedError:
-    relaxed: Linear | None = relax_linear(case)
+def _infeasible_linear(case: Case, network: Network, bounds: Bounds) -> NotConvergedError:
+    relaxed = relax_linear(case, bounds)
     if relaxed is None:
         return NotConvergedError(
             "The linear optimal power flow has no solution, even without its limits."
@@ -338,14 +373,19 @@ _SETPOINTS = ("vm_pu", "p_mw", "q_mvar", "q_from_mvar", "q_to_mvar")
 _PER = {"pu": 100.0, "MW": 1.0, "Mvar": 1.0, "%": 1.0, "degree": 10.0}
 
 
-def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedError:
+def _broken(network: Network, case: Case, state: _State) -> list[tuple[float, float, _Limit]]:
+    """Limits that a state is beyond: by which share of them, by how much, which; worst first."""
     broken = []
     for limit in _limits_of(network, case, state):
         beyond = limit.value - limit.limit if limit.upper else limit.limit - limit.value
         share = beyond / max(abs(limit.limit), _LEAST[limit.unit])
         if share > BROKEN:
             broken.append((share, beyond, limit))
-    broken.sort(key=lambda entry: -entry[0])
+    return sorted(broken, key=lambda entry: -entry[0])
+
+
+def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedError:
+    broken = _broken(network, case, state)
     if not broken:
         return NotConvergedError(
             "The optimal power flow found no solution, although one within all limits exists."

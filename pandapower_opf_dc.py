@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csc_matrix
 
 from electrisim.network import Array
+from electrisim.problems import NotConvergedError
 from electrisim.studies.opf import Optimality
 from pandapower_opf_case import Case
 
@@ -84,14 +85,37 @@ class _Tableau:
             self.cost[:] = 0
 
 
-def solve_linear(case: Case) -> Linear | None:
-    """The optimum, or None where there is none."""
+class Bounds(NamedTuple):
+    """How long the solver may take [s], and how many iterations; None for as many as it wants."""
+
+    seconds: float
+    iterations: int | None
+
+    def run(self, solver: highspy.Highs) -> bool:
+        """Whether the solver finds an optimum; raises NotConvergedError beyond these bounds."""
+        solver.setOptionValue("time_limit", self.seconds)
+        if self.iterations is not None:
+            for name in ("simplex_iteration_limit", "qp_iteration_limit", "ipm_iteration_limit"):
+                solver.setOptionValue(name, self.iterations)
+        solver.run()
+        status = solver.getModelStatus()
+        spent = {
+            highspy.HighsModelStatus.kTimeLimit: f"{self.seconds:g} s",
+            highspy.HighsModelStatus.kIterationLimit: f"{self.iterations} iterations",
+        }
+        if status in spent:
+            message = f"The optimal power flow found no solution within {spent[status]}."
+            raise NotConvergedError(message)
+        return bool(status == highspy.HighsModelStatus.kOptimal)
+
+
+def solve_linear(case: Case, bounds: Bounds) -> Linear | None:
+    """The optimum, or None where there is none; raises NotConvergedError where time is up."""
     t = _Tableau(case)
     if (t.x_lo > t.x_hi).any():
         return None
     solver = _load(t.matrix, t.cost, t.x_lo, t.x_hi, t.lo, t.hi, t.square)
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not bounds.run(solver):
         return None
     found, info = solver.getSolution(), solver.getInfo()
     x, z = np.array(found.col_value), np.array(found.col_dual)
@@ -127,7 +151,7 @@ def _kkt(t: _Tableau, x: Array, z: Array, row_dual: Array) -> Optimality:
     )
 
 
-def relax_linear(case: Case) -> Linear | None:
+def relax_linear(case: Case, bounds: Bounds) -> Linear | None:
     """The solution whose limits give way by the least sum, in hundredths of what they limit."""
     t = _Tableau(case)
     soft = np.flatnonzero(~case.fixed) + t.p.start
@@ -161,8 +185,7 @@ def relax_linear(case: Case) -> Linear | None:
         np.r_[x_hi, np.full(b + k, np.inf)], np.r_[t.lo, np.where(sign > 0, limit, -np.inf)],
         np.r_[t.hi, np.where(sign > 0, np.inf, limit)], None,
     )  # fmt: skip
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not bounds.run(solver):
         return None
     x = np.array(solver.getSolution().col_value)[:size]
     loads = np.abs((t.matrix @ x)[flow] + t.shift)
@@ -197,12 +220,7 @@ def _load(
         model.hessian_ = hessian
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("time_limit", TIME_LIMIT_S)
     solver.setOptionValue("primal_feasibility_tolerance", 1e-9)
     solver.setOptionValue("dual_feasibility_tolerance", 1e-9)
     solver.passModel(model)
     return solver
-
-
-#: HiGHS takes hundredths of a second for a thousand buses.
-TIME_LIMIT_S = 60.0

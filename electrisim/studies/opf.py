@@ -151,16 +151,18 @@ def run(network: Network, settings: OptimalPowerFlow, engines: Engines) -> Answe
 
 #: Settings of a power flow that say nothing to an optimum.
 _IDLE = ("algorithm", "init", "enforce_q_lims", "distributed_slack", "export_script")
+#: Those that say nothing to the linear one: its equations are solved exactly, and without loadings.
+_IDLE_IF_LINEAR = ("branch_limit", "tolerance")
 
 
 def _refused(settings: OptimalPowerFlow) -> list[Problem]:
     usual = OptimalPowerFlow()
-    names = [*_IDLE, *(("branch_limit",) if settings.linear else ())]
+    names = [*_IDLE, *(_IDLE_IF_LINEAR if settings.linear else ())]
     return [
         Problem(
             kind="unsupported",
             message=f"The setting {name} has no meaning in an optimal power flow"
-            f"{' of opf_type dc' if name == 'branch_limit' else ''}; leave it out.",
+            f"{' of opf_type dc' if name in _IDLE_IF_LINEAR else ''}; leave it out.",
             field=name,
         )
         for name in names

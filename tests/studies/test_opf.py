@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
+import pandapower_opf
 import pandapower_opf_ac
 import pandapower_opf_case
 from electrisim.engine import Engines
@@ -394,6 +395,7 @@ def test_a_held_voltage_beyond_the_buss_limit_is_told():
         ({}, {"algorithm": "nr"}, "algorithm"),
         ({}, {"enforce_q_lims": True}, "enforce_q_lims"),
         ({}, {"opf_type": "dc", "branch_limit": "current"}, "branch_limit"),
+        ({}, {"opf_type": "dc", "tolerance": 1e-6}, "tolerance"),
         ({}, {"opf_type": "hvdc"}, "opf_type"),
         ({"b1": {"min_vm_pu": 1.06}}, {}, "min_vm_pu"),
     ],
@@ -404,11 +406,37 @@ def test_what_cannot_be_optimised_is_refused_by_name(changes, settings, field):
     assert field in {problem.field for problem in raised.value.problems}
 
 
-def test_a_solver_out_of_time_or_iterations_says_so():
+@pytest.mark.parametrize("opf_type", ["ac", "dc"])
+def test_a_solver_out_of_time_says_so(opf_type):
     with pytest.raises(NotConvergedError, match="within 1e-09 s"):
-        solve(two_buses(), max_time_s=1e-9)
+        solve(two_buses(), opf_type=opf_type, max_time_s=1e-9)
+
+
+def test_a_solver_out_of_iterations_says_so():
     with pytest.raises(NotConvergedError, match="within 2 iterations"):
         solve(two_buses(), max_iteration=2)
+
+
+@pytest.mark.skipif(not CASES, reason="the published cases are not here")
+def test_the_linear_solver_keeps_to_its_iterations():
+    """The simplex method takes more than one for PGLib's 5 buses."""
+    elements = matpower.elements(matpower.tables(matpower.OPF / "pglib/pglib_opf_case5_pjm.m"))
+    assert solve(elements, opf_type="dc")["iterations"] > 1
+    with pytest.raises(NotConvergedError, match="within 1 iterations"):
+        solve(elements, opf_type="dc", max_iteration=1)
+
+
+def test_limits_in_the_way_are_told_within_the_time(monkeypatch):
+    """Where the optimum is not found soon, what is asked next is whether there is one at all."""
+    monkeypatch.setattr(pandapower_opf, "SOON", 1)
+    with pytest.raises(NotConvergedError, match="No dispatch keeps all limits"):
+        solve(two_buses(grid={"max_p_mw": 1.0}))
+
+
+def test_an_optimum_that_is_not_found_soon_is_found_from_a_point_within_the_limits(monkeypatch):
+    expected = solve(two_buses())["objective"]
+    monkeypatch.setattr(pandapower_opf, "SOON", 1)
+    assert solve(two_buses())["objective"] == approx(expected, rel=1e-7)
 
 
 def test_four_threads_get_the_same_answers_as_one():
@@ -462,3 +490,20 @@ def test_the_costs_of_the_browsers_dialog_count():
     assert answer["total_cost"] == approx(10 * sum(row["p_mw"] for row in rows), rel=1e-9)
     assert {row["marginal_cost"] for row in rows} == {10.0}
     assert max(row["lam_p"] for row in answer["busbars"]) > 9
+
+
+@pytest.mark.skipif(not CAPTURED, reason="the captured bodies are not here")
+def test_piecewise_linear_costs_of_the_browsers_dialog_are_those_per_megawatt():
+    """The dialog has one slope per element; a quadratic cost beside it is refused by name."""
+    answers = []
+    for word in ("polynomial", "piecewise_linear"):
+        body = captured(BODIES / "OPF_basic_final__opf.json")
+        asked = next(e for e in body.values() if "cost_function" in e)
+        asked["cost_function"] = word
+        answers.append(answer_browser(body)["total_cost"])
+    assert answers[1] == approx(answers[0], rel=1e-9)
+    (cell,) = list(asked["generator_cost_cp1"])[:1]
+    asked["generator_cost_cp2"] = {cell: 0.5}
+    refused = answer_browser(body)
+    assert "quadratic" in refused["error"]
+    assert refused["diagnostic"]["invalid_parameters"][0]["param"] == "generator_cost_cp2"
