@@ -120,7 +120,6 @@ def same_voltage(answer: Body, net: pp.pandapowerNet) -> None:
 
 STUDIES = [
     ("FuseCharacteristicPreviewPandaPower", "fuse preview"),
-    ("ShortCircuitPandaPower Parameters", "short circuit"),
     ("ShortCircuitOpenDss Parameters", "short circuit study on OpenDSS"),
     ("ProtectionCoordinationPandaPower", "protection"),
     ("EconomicAnalysisPandaPower Parameters", "economic"),

@@ -341,6 +341,7 @@ def faults(network: Network, topology: Topology, settings: ShortCircuit) -> Iter
             yield from _lacking(rows, name, topology.alive(kind))
     yield from _units(network, topology)
     if zero:
+        yield from _without_impedance(network, topology)
         yield from _transformers(network, topology)
         yield from _transformers3w(network, topology)
 
@@ -353,6 +354,19 @@ def _branch_fields(settings: ShortCircuit) -> Mapping[type[Element], tuple[str, 
         e.Line: (*lines, "r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km"),
         e.Impedance: ("rft0_pu", "xft0_pu"),
     }
+
+
+def _without_impedance(network: Network, topology: Topology) -> Iterator[Problem]:
+    """Branches whose zero sequence is given as nothing."""
+    for kind, r, x in (
+        (e.Line, "r0_ohm_per_km", "x0_ohm_per_km"),
+        (e.Impedance, "rft0_pu", "xft0_pu"),
+    ):
+        rows = network.rows(kind)
+        nothing = (rows.column(r) == 0) & (rows.column(x) == 0) & topology.alive(kind)
+        text = f"has no impedance in the zero sequence ({r} and {x} are 0)"
+        for row in np.flatnonzero(nothing).tolist():
+            yield fault(rows, row, x, "no-impedance", text)
 
 
 def _lacking(rows: Rows, name: str, where: Array) -> Iterator[Problem]:
@@ -397,6 +411,11 @@ ZERO_SEQUENCE_3W = (
     *(a + b + c for a in "dy" for b in "dy" for c in "dy"),
     "ynyd", "yndy", "yynd", "ydyn", "ynynd", "yndyn", "yndd", "ynyy", "dynyn",
 )  # fmt: skip
+
+
+def zero_sequence_fields(transformer: e.Transformer) -> tuple[str, ...]:
+    """The fields that the zero sequence of a transformer's vector group needs."""
+    return ZERO_SEQUENCE.get(_bare(transformer.vector_group), ())
 
 
 def _transformers(network: Network, topology: Topology) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ from electrisim.wire.frontend import (
     harmonics,
     opf,
     power_flow,
+    short_circuit,
     timeseries,
 )
 from electrisim.wire.frontend.reading import read_elements
@@ -166,7 +167,7 @@ STUDIES: tuple[Study, ...] = (
     Study("OptimalPowerFlowPandaPower", "The optimal power flow", opf.ON_PANDAPOWER),
     Study("PowerFlowPandaPower", "The power flow", power_flow.ON_PANDAPOWER),
     Study("RPCAnalysis", "The reactive power capability study"),
-    Study("ShortCircuitPandaPower", "The short circuit study"),
+    Study("ShortCircuitPandaPower", "The short circuit study", short_circuit.ON_PANDAPOWER),
     Study("ShortCircuitOpenDss", "The short circuit study on OpenDSS"),
     Study("PowerFlowOpenDss", "The power flow", power_flow.ON_OPENDSS),
     Study("ContingencyAnalysis", "The contingency analysis", contingency.ON_PANDAPOWER),

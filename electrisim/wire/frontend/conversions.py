@@ -58,6 +58,15 @@ def load(values: Values, entry: Entry, about: About) -> None:
             values[f"{share}_q_percent"] = values[f"{share}_p_percent"]
 
 
+def generator(values: Values, entry: Entry, about: About) -> None:
+    """A number where a unit's transformer should be named names none."""
+    if "xdss_pu" in about.report.beyond and number(entry.get("power_station_trafo")):
+        about.note(
+            f"power_station_trafo {shorten(entry['power_station_trafo'])} names no transformer; "
+            "it was taken for a generator at the network"
+        )
+
+
 def static_generator(values: Values, entry: Entry, about: About) -> None:
     """A capability curve limits the reactive power at the active power that it delivers."""
     if not _is_on(entry, "reactive_capability_curve"):

@@ -97,6 +97,7 @@ _WINDINGS = " ".join(
     f"sn_{side}_mva vn_{side}_kv vk_{side}_percent vkr_{side}_percent"
     for side in ("hv", "mv", "lv")
 )
+_ZERO_WINDINGS = " ".join(f"vk0_{side}_percent vkr0_{side}_percent" for side in ("hv", "mv", "lv"))
 _SINGLE_PHASE = Spelling(None, refusal="is single-phase, which no study of this server models yet")
 _UNSPOKEN = Spelling(
     None, refusal="is a kind of which the browser does not send what it is made of"
@@ -113,7 +114,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
         e.ExternalGrid,
         _same("vm_pu va_degree in_service"),
         _BUS,
-        unset=_words("vm_pu"),
+        unset=_words("vm_pu s_sc_max_mva s_sc_min_mva x0x_max"),
         beyond=_words(
             "s_sc_max_mva s_sc_min_mva rx_max rx_min r0x0_max x0x_max", LIMITS, COST, HARMONICS
         ),
@@ -122,17 +123,18 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
         e.Generator,
         _same("p_mw vm_pu sn_mva scaling in_service"),
         _BUS,
-        unset=_words("sn_mva"),
+        unset=_words("sn_mva vn_kv xdss_pu rdss_ohm cos_phi"),
         beyond=_words(
             "vn_kv xdss_pu rdss_ohm cos_phi pg_percent power_station_trafo q_mvar va_degree",
             LIMITS, COST, HARMONICS,
         ),
+        convert=c.generator,
     ),
     "Static Generator": Spelling(
         e.StaticGenerator,
         _same("p_mw q_mvar sn_mva scaling in_service"),
         _BUS,
-        unset=_words("sn_mva"),
+        unset=_words("sn_mva k kappa lrc_pu max_ik_ka"),
         beyond=_words(
             "type reactive_capability_curve curve_style q_capability_curve_json",
             MACHINE, LIMITS, COST, HARMONICS,
@@ -173,6 +175,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
             "in_service"
         ),
         _FROM_TO,
+        unset=_words("endtemp_degree"),
         beyond=_words(
             "type r0_ohm_per_km x0_ohm_per_km c0_nf_per_km endtemp_degree", LIMITS, COST
         ),
@@ -184,6 +187,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
             "shift_degree tap_changer_type parallel in_service " + _TAPS
         ),
         MappingProxyType({"hv_bus": ("hv_bus", "busFrom"), "lv_bus": ("lv_bus", "busTo")}),
+        unset=_words("vk0_percent vkr0_percent mag0_percent si0_hv_partial"),
         beyond=_words(
             "vk0_percent vkr0_percent mag0_percent si0_hv_partial tap_phase_shifter",
             TAP_CONTROL, LIMITS, COST,
@@ -197,11 +201,9 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
             f"tap_changer_type in_service {_TAPS} {_WINDINGS}"
         ),
         MappingProxyType({side: (side,) for side in ("hv_bus", "mv_bus", "lv_bus")}),
-        unset=_words("vector_group"),
+        unset=_words("vector_group", _ZERO_WINDINGS),
         beyond=_words(
-            "vk0_hv_percent vk0_mv_percent vk0_lv_percent vkr0_hv_percent vkr0_mv_percent "
-            "vkr0_lv_percent tap_phase_shifter",
-            TAP_CONTROL, LIMITS, COST,
+            "tap_phase_shifter", _ZERO_WINDINGS, TAP_CONTROL, LIMITS, COST,
         ),
         convert=c.three_winding_transformer,
     ),
@@ -248,6 +250,7 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
         e.Motor,
         _same("pn_mech_mw cos_phi efficiency_percent loading_percent scaling in_service"),
         _BUS,
+        unset=_words("cos_phi_n efficiency_n_percent lrc_pu vn_kv"),
         beyond=_words(
             "cos_phi_n efficiency_n_percent lrc_pu Irc_pu rx vn_kv pn_mw kappa max_ik_ka "
             "current_source type",
@@ -468,4 +471,15 @@ OPTIMAL_POWER_FLOW: tuple[Listing, ...] = _OPTIMAL + tuple(
     listing._replace(read=listing.read[:1], more=(*listing.read[1:], *listing.more))
     for listing in POWER_FLOW["pandapower"]
     if not _OPTIMISED & set(listing.kinds)
+)
+
+_CURRENTS = "ikss_ka ip_ka ith_ka rk_ohm xk_ohm"
+_BRANCH_CURRENTS = "ikss_from_ka ikss_to_ka ip_ka ith_ka"
+#: The lists of a short circuit; those of branches may have nulls beyond the first cell.
+SHORT_CIRCUIT: tuple[Listing, ...] = (
+    _list("busbars", e.Bus, _CURRENTS, "ib_ka skss_mw"),
+    _list("ext_grid_sc", e.ExternalGrid, _CURRENTS, "ib_ka skss_mw"),
+    _list("lines_sc", e.Line, "ikss_ka", _BRANCH_CURRENTS),
+    _list("trafos_sc", e.Transformer, "ikss_hv_ka", "ikss_lv_ka"),
+    _list("trafos3w_sc", e.ThreeWindingTransformer, "ikss_hv_ka", "ikss_mv_ka ikss_lv_ka"),
 )
