@@ -188,7 +188,7 @@ def payloads(pattern: str) -> list[str]:
 
 
 #: Whether a study's lists are of some kinds only, whatever else takes part.
-SERIAL = re.compile(".*__(contingency|timeseries)").match
+SERIAL = re.compile(".*__(contingency|timeseries|shortcircuit)").match
 
 
 def answered(pattern: str) -> list[str]:
