@@ -31,7 +31,16 @@ from numpy.typing import NDArray
 import opendss_child
 from electrisim.problems import Problem, ProblemError
 from opendss_context import Context
-from opendss_session import EMPTY, EngineError, Session, Solved, check, refusal, split
+from opendss_session import (
+    EMPTY,
+    EngineError,
+    Session,
+    Solved,
+    check,
+    check_properties,
+    refusal,
+    split,
+)
 
 __all__ = ["Bindings", "EngineError", "Session", "Solved"]
 
@@ -189,6 +198,11 @@ class _Child:
 
     def currents(self, elements: Sequence[str]) -> list[NDArray[np.complex128]]:
         return split(*self._ask("currents", list(elements)))
+
+    def properties(self, names: Sequence[str]) -> list[str]:
+        check_properties(names)
+        found: list[str] = self._ask("properties", list(names))
+        return found
 
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._ask("set_angles", list(sources), [float(value) for value in degrees])

@@ -105,6 +105,16 @@ class _Engine:
     def currents(self, elements: Sequence[str]) -> tuple[bytes, list[int]]:
         return self._read("currents", elements)
 
+    def properties(self, names: Sequence[str]) -> list[str]:
+        found = []
+        for name in names:
+            text = self._dss.text(f"? {name}")
+            number = self._dss.errorinterface.error_code
+            if number:
+                raise _RefusedError(number, text, name)
+            found.append(text)
+        return found
+
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._set("angle_deg", sources, degrees)
 

@@ -48,6 +48,13 @@ class Part(NamedTuple):
     branch: int | None = None
 
 
+class Windings(NamedTuple):
+    """The two windings of a transformer: its taps, of their rated voltages, and these [V]."""
+
+    taps: tuple[float, float]
+    volts: tuple[float, float]
+
+
 class Some:
     """The supplied elements of a kind.
 
@@ -89,6 +96,7 @@ class Circuit:
     ports   kind → node of each port of each element, shape (n, ports); -1 without supply
     inner   kind → node inside each element: a star point, an internal source; -1 where none
     earth   (nodes, admittances [S]) of what draws power with the voltage squared
+    windings  of transformers, by the elements' names
     constant  (nodes, powers [MVA]) of what draws the same power at any voltage
     """
 
@@ -109,6 +117,7 @@ class Circuit:
         self.constant: list[tuple[Array, Array]] = []
         self._anchored: set[int] = set()
         self._star_points: dict[int, int] = {}
+        self.windings: dict[str, Windings] = {}
 
     @property
     def vn_kv(self) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendss_child import CONTROLS_UNSETTLED, UNKNOWN_ELEMENT
-from opendss_session import EMPTY, Solved, check, refusal, split
+from opendss_session import EMPTY, Solved, check, check_properties, refusal, split
 
 
 def _load() -> Any:
@@ -107,6 +107,15 @@ class Context:
 
     def currents(self, elements: Sequence[str]) -> list[NDArray[np.complex128]]:
         return self._read(self._library.Alt_CEBatch_Get_Currents, elements)
+
+    def properties(self, names: Sequence[str]) -> list[str]:
+        check_properties(names)
+        found = []
+        for name in names:
+            with _asking(name):
+                self._dss.Text.Command(f"? {name}")
+                found.append(self._dss.Text.Result())
+        return found
 
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._set(self._dss.Vsources.AngleDeg, sources, degrees)

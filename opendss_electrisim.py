@@ -5,6 +5,7 @@ opendss_circuit, opendss_elements, opendss_transformers
                       the network in OpenDSS' words
 opendss_sources       what holds a voltage
 opendss_results       the answer in result columns
+opendss_controls      the engine's own controls
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.conductors import by_matrix
+from electrisim.control.plan import Place, Plan, Values, with_values
 from electrisim.elements import Element
 from electrisim.engine import Distortion, Support
 from electrisim.network import Array, Network, Rows, fault
@@ -30,6 +32,7 @@ from electrisim.spectra import Spectrum
 from electrisim.topology import Topology
 from opendss_bindings import Bindings
 from opendss_circuit import Circuit
+from opendss_controls import ROUNDS, Controls, refused_controls
 from opendss_elements import translate
 from opendss_harmonics import Harmonics
 from opendss_harmonics import refusals as harmonic_refusals
@@ -65,9 +68,23 @@ class OpenDSS:
 
     def refusals(self, network: Network, settings: Settings) -> list[Problem]:
         problems = [*_refused_settings(settings), *_refused_elements(network, settings)]
+        if settings.controls:
+            problems += refused_controls(network, settings)
         if settings.model == "balanced":
             problems += single_phase(network, self.name, settings.model)
         return problems
+
+    def act(self, network: Network, topology: Topology, settings: Settings) -> tuple[Values, bool]:
+        """Where the engine's own controls leave a network, and whether they found rest there."""
+        plan = Plan(network, topology)
+        # Banks under control are the controls' own.
+        empty = {Place(*bank.place[:2], "step"): 0.0 for bank in plan.steps}
+        with np.errstate(all="ignore"):
+            circuit = translate(with_values(network, empty), topology, settings)
+            sources = Sources(circuit)
+        controls = Controls(circuit, plan)
+        with self._bindings.session(settings.binding) as session:
+            return OpenDSSModel(circuit, sources, session).act(controls)
 
     @contextmanager
     def build(
@@ -138,6 +155,27 @@ class OpenDSSModel:
             f"OpenDSS leaves a mismatch of {mismatch:.3g} MVA, more than the tolerance of "
             f"{tolerance:g} MVA."
         )
+
+    def act(self, controls: Controls) -> tuple[Values, bool]:
+        """Solve without the controls, then with them; see `OpenDSS.act`."""
+        tolerance = self.settings.tolerance or TOLERANCE_MVA
+        with np.errstate(all="ignore"):
+            try:
+                self.run([
+                    *self._preamble(), *self.sources.commands(), *self._elements(),
+                    *controls.commands, *self._options(), "set controlmode=off",
+                    f"set maxcontroliter={ROUNDS}",
+                ])  # fmt: skip
+                self._start()
+                self.run([f"set tolerance={ENGINE_TOLERANCE!r}"])
+                self.sources.settle(self, tolerance)
+                self.run([f"set controlmode={self.settings.control_mode}"])
+                rests = self._once()
+                if rests:
+                    self.sources.settle(self, tolerance)
+                return controls.read(self._session), rests
+            except EngineError as error:
+                raise self._refusal(error) from error
 
     def _refusal(self, error: EngineError) -> ProblemError:
         """The engine refused a command or found no numbers: whose element it was, if any's."""
@@ -298,7 +336,6 @@ def _refused_settings(settings: Settings) -> list[Problem]:
         "calculate_voltage_angles": settings.calculate_voltage_angles is not True,
         "distributed_slack": settings.distributed_slack,
         "mode": settings.linear,
-        "run_control": settings.controls,
         "solution_mode": settings.solution_mode != "snapshot",
         "enforce_q_lims": settings.enforce_q_lims and settings.model == "unbalanced",
     }
@@ -318,7 +355,6 @@ _WHY = {
     "init": "it starts from its own solution without load",
     "calculate_voltage_angles": "phase shifts and angles of sources always count",
     "distributed_slack": "what holds an angle balances its island; pandapower can share it",
-    "run_control": "its own controls are not spoken yet; pandapower runs controllers",
     "mode": "it has no linearised power flow; pandapower has",
     "solution_mode": "a power flow is one state (snapshot)",
     "enforce_q_lims": "in three unequal phases a generator holds its voltage whatever it takes",

@@ -95,6 +95,13 @@ class Session(Protocol):
         """Currents into each element, as `powers` [A]."""
         ...
 
+    def properties(self, names: Sequence[str]) -> list[str]:
+        """What elements say of their properties (“transformer.t0.taps”), as the engine writes it.
+
+        It needs no solution, and works where controls found no rest.
+        """
+        ...
+
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         """Turn voltage sources (“g1”, without class), without building matrices again."""
         ...
@@ -109,6 +116,16 @@ def check(commands: Sequence[str]) -> None:
     for command in commands:
         if not _COMMAND.fullmatch(command):
             raise ValueError(f"not a command of ours: {command!r}")
+
+
+_PROPERTY = re.compile(r"[a-z]+\.[a-z0-9]+\.[a-z]+")
+
+
+def check_properties(names: Sequence[str]) -> None:
+    """Raise ValueError for what is no property of an element of ours."""
+    for name in names:
+        if not _PROPERTY.fullmatch(name):
+            raise ValueError(f"not a property of ours: {name!r}")
 
 
 def split(flat: Any, sizes: Sequence[int]) -> list[NDArray[np.complex128]]:

@@ -24,7 +24,7 @@ from electrisim.phasing import ALL
 from electrisim.problems import Problem
 from electrisim.settings import Settings
 from electrisim.transformers import Leg, TwoPorts, Winding, legs, windings
-from opendss_circuit import Circuit, Some, marked, picked
+from opendss_circuit import Circuit, Some, Windings, marked, picked
 from opendss_phases import ANTIFLOAT_PPM, of_few_phases
 from opendss_phases import transformers as single_phase_units
 
@@ -203,6 +203,7 @@ def _wind(
     """Transformers of one connection, with nothing but their series impedance."""
     z = 100 * units.series_pu(circuit.vn_kv[units.ends[:, 1]])
     sn = 1e3 * units.sn_mva
+    taps = _taps(units, connection)
     circuit.new(
         "transformer", units.letter, units.kind, units.rows, units.answers,
         f"phases=3 windings=2 buses=({{}}.1.2.3{neutral[0]},{{}}.{connection.turn}{neutral[1]}) "
@@ -210,9 +211,15 @@ def _wind(
         "kvs=({!r},{!r}) kvas=({!r},{!r}) taps=({!r},{!r}) %rs=({!r},{!r}) xhl={!r} "
         f"ppm_antifloat={antifloat_ppm!r}",
         circuit.names(units.ends[:, 0]), circuit.names(units.ends[:, 1]), *units.rated_kv, sn, sn,
-        *_taps(units, connection), z.real / 2, z.real / 2, z.imag,
+        *taps, z.real / 2, z.real / 2, z.imag,
         phases=("1.2.3", connection.turn),
     )  # fmt: skip
+    star = [1e3 / (np.sqrt(3) if conn == "wye" else 1) for conn in conns]
+    volts = np.stack([kv * factor for kv, factor in zip(units.rated_kv, star, strict=True)])
+    for name, ratio, base in zip(
+        circuit.parts[-1].names, np.stack(taps).T.tolist(), volts.T.tolist(), strict=True
+    ):
+        circuit.windings[name] = Windings(tuple(ratio), tuple(base))
 
 
 def _taps(units: Units, connection: Connection) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ from electrisim.settings import Settings
 from electrisim.topology import Topology
 
 if TYPE_CHECKING:
+    from electrisim.control.plan import Place
     from electrisim.spectra import Spectrum
     from electrisim.studies.shortcircuit import Faulted, ShortCircuit
     from electrisim.sweep import Chunk
@@ -102,6 +103,17 @@ class Harmonic(Protocol):
 
     def scan(self, bus: int, orders: Sequence[float]) -> Array:
         """Impedance that a positive-sequence current meets at a bus [Ω]; after `harmonics`."""
+        ...
+
+
+@runtime_checkable
+class Controlling(Protocol):
+    """An engine with controllers of its own."""
+
+    def act(
+        self, network: Network, topology: Topology, settings: Settings
+    ) -> tuple[Mapping[Place, float], bool]:
+        """Where its controls leave what they move, and whether they found rest there."""
         ...
 
 

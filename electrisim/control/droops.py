@@ -17,6 +17,9 @@ from electrisim.elements import Element
 from electrisim.network import Array, Rows
 from electrisim.pvsystem import power_mva
 
+#: How wide the jump of a power factor from 1 to -1 is, where it must have a width.
+NARROW = 1e-9
+
 
 class Droops:
     """The inverters of a kind that are under control.
@@ -171,3 +174,18 @@ def factor_at(points: list[tuple[float, float]], p_pu: float) -> float:
     apart = [(x, np.copysign(1 - abs(y), y)) for x, y in points]
     distance = along(apart, p_pu)
     return float(np.copysign(1 - abs(distance), distance))
+
+
+def steep_factors(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A curve of power factors for who draws straight lines between them: through 1 it jumps."""
+    found = points[:1]
+    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+        if y1 * y2 < 0:
+            one, other = 1 - abs(y1), 1 - abs(y2)
+            at = x1 + (x2 - x1) * (one / (one + other) if one + other else 0.5)
+            if at > x1:
+                found.append((at, float(np.copysign(1, y1))))
+            if at + NARROW < x2:
+                found.append((at + NARROW, float(np.copysign(1, y2))))
+        found.append((x2, y2))
+    return found

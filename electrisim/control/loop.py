@@ -8,34 +8,21 @@ their targets, and the answer says so. As positions are finite and none is visit
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electrisim.change import changed
 from electrisim.claims import Answered
 from electrisim.completion import complete
-from electrisim.control.droops import Droops
-from electrisim.control.plan import (
-    EDGE_PU,
-    Owner,
-    Place,
-    Plan,
-    Stepping,
-    Tap,
-    controllers,
-    kind_of,
-)
+from electrisim.control.plan import Owner, Place, Plan, Stepping, with_values
 from electrisim.control.record import Controlled
 from electrisim.control.sensitivity import Sensitivity
 from electrisim.control.system import STATION_PU, Machines, System, blocks_of
-from electrisim.elements import Element
+from electrisim.control.telling import End, Settled, State, records
 from electrisim.engine import Engine
 from electrisim.network import Array, Network
 from electrisim.problems import NotConvergedError
-from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 
@@ -43,40 +30,11 @@ from electrisim.topology import Topology
 STEPS, HALVINGS = 40, 6
 
 
-class State(NamedTuple):
-    """A network solved with its controllers where they are."""
-
-    network: Network
-    solution: Solution
-    tables: Tables
-    script: str | None
-
-
 class _Solved(NamedTuple):
     """A state, and its numbers for those who look at it."""
 
     state: State
     answered: Answered
-
-
-class Settled(NamedTuple):
-    """Where the controllers of a network end.
-
-    state     the network there, solved
-    records   one per controller, in the request's order
-    flows     how many power flows it took
-    warnings  what a reader of the numbers should know
-    """
-
-    state: State
-    records: list[Controlled]
-    flows: int
-    warnings: list[str]
-
-    @property
-    def converged(self) -> bool:
-        """Whether all are content, or at a limit."""
-        return all(record.converged for record in self.records)
 
 
 def settle(engine: Engine, network: Network, topology: Topology, settings: Settings) -> Settled:
@@ -131,16 +89,12 @@ class _Loop:
                 visited[here] = self._off(state)
                 self.positions |= moves
             state = self._settle(self._solve())
-        records = self._records(state)
-        return Settled(state.state, records, self.flows, self._warnings())
+        told = self._records(state)
+        return Settled(state.state, told, self.flows, self._warnings())
 
     def _solve(self) -> _Solved:
-        edits: dict[type[Element], dict[int, dict[str, Any]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
-        for place, value in {**self.fixed, **self.positions, **self.system.values()}.items():
-            edits[place.kind][place.row][place.field] = value
-        network = changed(self.network, edits)
+        values = {**self.fixed, **self.positions, **self.system.values()}
+        network = with_values(self.network, values)
         self.flows += 1
         with self.engine.build(network, self.topology, self.settings) as model:
             solution = model.power_flow()
@@ -236,83 +190,13 @@ class _Loop:
     # -- what is told ------------------------------------------------------------------------------
 
     def _records(self, state: _Solved) -> list[Controlled]:
-        found: dict[Owner, dict[str, Any]] = {}
-        for each in self.stepping:
-            found[each.place[:2]] = self._of_stepping(state, each)
-        for tap in self.plan.taps:
-            if not tap.is_discrete:
-                found[tap.place[:2]] = self._of_continuous(state, tap)
-        for droops in self.plan.droops:
-            found |= dict(self._of_droops(state, droops))
+        others: dict[Owner, dict[str, Any]] = {}
         for block in self.system.blocks:
             if isinstance(block, Machines):
-                found |= dict(self._of_station(state, block))
-        return [self._record(owner, found.get(owner)) for owner in controllers(self.network)]
-
-    def _record(self, owner: Owner, told: dict[str, Any] | None) -> Controlled:
-        rows, row = self.network.rows(owner[0]), owner[1]
-        if told is not None:
-            return Controlled(element=rows.ids[row], name=rows.names[row], **told)
-        return Controlled(
-            element=rows.ids[row],
-            name=rows.names[row],
-            kind=kind_of(rows.elements[row]),
-            active=False,
-            converged=True,
-            on_target=False,
-            at_limit=False,
-        )
-
-    def _of_stepping(self, state: _Solved, each: Stepping) -> dict[str, Any]:
-        at, field = self.positions[each.place], each.place.field
-        wanted = each.step(state.answered, at)
-        return {
-            "kind": each.kind,
-            f"{field}_initial": each.position,
-            field: at,
-            **each.told(state.answered),
-            "converged": each.place not in self.hunted,
-            "on_target": each.off(state.answered, at) <= EDGE_PU,
-            "at_limit": bool(wanted and each.within(at + wanted) == at),
-        }
-
-    def _of_continuous(self, state: _Solved, tap: Tap) -> dict[str, Any]:
-        position = self.system.values().get(tap.place, tap.within(tap.position))
-        off = tap.off(state.answered, position)
-        at_limit = bool(tap.acts and off > EDGE_PU and position in (tap.lowest, tap.highest))
-        return {
-            "kind": tap.kind,
-            "tap_pos_initial": tap.position,
-            "tap_pos": position,
-            **tap.told(state.answered),
-            "converged": bool(off <= EDGE_PU or at_limit or not tap.acts),
-            "on_target": off <= EDGE_PU,
-            "at_limit": at_limit,
-        }
-
-    def _of_droops(self, state: _Solved, droops: Droops) -> Iterator[tuple[Owner, dict[str, Any]]]:
-        rows = droops.rows
-        vm = state.answered.vm[rows.at["bus"][droops.at]]
-        columns = [state.state.tables[rows.kind][name][droops.at] for name in ("p_mw", "q_mvar")]
-        power = -rows.kind.ports[0].sign * (columns[0] + 1j * columns[1])
-        wrong = np.abs(power - droops.law(vm))
-        before = -rows.kind.ports[0].sign * droops.given
-        limits = droops.at_limit(power)
-        for k, row in enumerate(droops.at.tolist()):
-            yield (
-                (rows.kind, row),
-                {
-                    "kind": kind_of(rows.elements[row]),
-                    "p_mw_initial": float(before[k].real),
-                    "p_mw": float(columns[0][k]),
-                    "q_mvar_initial": float(before[k].imag),
-                    "q_mvar": float(columns[1][k]),
-                    "vm_pu": float(vm[k]),
-                    "converged": bool(wrong[k] <= droops.tolerance_mva[k]),
-                    "on_target": bool(wrong[k] <= droops.tolerance_mva[k]),
-                    "at_limit": limits[k],
-                },
-            )
+                others |= dict(self._of_station(state, block))
+        positions = {**self.fixed, **self.positions, **self.system.values()}
+        end = End(self.plan, state.answered, positions, self.hunted)
+        return records(self.network, end, others)
 
     def _of_station(
         self, state: _Solved, block: Machines

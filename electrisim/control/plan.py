@@ -7,6 +7,7 @@ variables of one system of equations, with one residual each.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from electrisim import elements as e
+from electrisim.change import changed
 from electrisim.claims import Answered
 from electrisim.control.droops import Droops
 from electrisim.elements import Element
@@ -38,6 +40,18 @@ class Place(NamedTuple):
     kind: type[Element]
     row: int
     field: str
+
+
+#: What controllers have moved, and to where.
+Values = Mapping[Place, float]
+
+
+def with_values(network: Network, values: Values) -> Network:
+    """The network with the fields that controllers have moved."""
+    edits: dict[type[Element], dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for place, value in values.items():
+        edits[place.kind][place.row][place.field] = value
+    return changed(network, edits)
 
 
 class Stepping(Protocol):
@@ -75,19 +89,22 @@ class Tap:
     bus       whose voltage it controls
     low, high the band in which it is content [pu]
     target    the voltage that it aims at, None for a band [pu]
-    slope     change of that voltage per position; set once the network is solved [pu]
+    slope     change of that voltage per position, as of a transformer that is fed from above;
+              another where a solved network tells [pu]
     """
 
     def __init__(self, rows: Rows, row: int) -> None:
         element: Any = rows.elements[row]
         self.place = Place(rows.kind, row, "tap_pos")
         self.kind = f"tap_control_{element.tap_control}"
-        neutral = element.tap_neutral or 0.0
-        self.position = float(neutral if element.tap_pos is None else element.tap_pos)
+        self.tap_side: str = element.tap_side
+        self.neutral = float(element.tap_neutral or 0.0)
+        self.position = self.neutral if element.tap_pos is None else float(element.tap_pos)
         self.lowest, self.highest = float(element.tap_min), float(element.tap_max)
         self.bus = int(rows.at[f"{element.control_side}_bus"][row])
         self.is_discrete = element.tap_control == "discrete"
-        self.step_pu = abs(element.tap_step_percent) / 100
+        self.signed_step_pu = element.tap_step_percent / 100
+        self.step_pu = abs(self.signed_step_pu)
         self.target = element.vm_set_pu
         if element.vm_set_pu is None:
             self.low, self.high = element.vm_lower_pu, element.vm_upper_pu
@@ -95,7 +112,8 @@ class Tap:
             spare = element.tol or (TOL_DISCRETE if self.is_discrete else TOL_CONTINUOUS)
             half = self.step_pu / 2 + spare if self.is_discrete else spare
             self.low, self.high = self.target - half, self.target + half
-        self.slope = 0.0
+        same_side = element.control_side == element.tap_side
+        self.slope = self.signed_step_pu if same_side else -self.signed_step_pu
 
     def step(self, answered: Answered, position: float) -> float:
         vm = float(answered.vm[self.bus])

@@ -16,7 +16,7 @@ import numpy as np
 from electrisim import elements as e
 from electrisim.claims import Answered
 from electrisim.control.droops import Droops
-from electrisim.control.plan import Place, Station, Tap
+from electrisim.control.plan import Place, Station, Tap, Values
 from electrisim.control.sensitivity import Moved, Sensitivity
 from electrisim.network import Array, Network
 from electrisim.results import Tables
@@ -28,8 +28,6 @@ STATION_MVAR, STATION_PU = 1e-6, 1e-7
 LOWEST_PU, HIGHEST_PU = 0.5, 1.5
 #: Step of the derivative of a droop's law [pu].
 STEP_PU = 1e-6
-
-Values = dict[Place, float]
 
 
 class Block(Protocol):
@@ -94,7 +92,7 @@ class Inverters:
     def __init__(self, droops: Droops) -> None:
         self.droops = Droops(droops.rows, droops.at[droops.follows])
         self.bus = droops.rows.at["bus"][self.droops.at]
-        first = self.droops.law(np.ones(len(self.bus)))
+        first = self.droops.given
         self.start = np.concatenate([first.real, first.imag])
         self.lowest = np.full(len(self.start), -np.inf)
         self.highest = np.full(len(self.start), np.inf)
@@ -248,7 +246,7 @@ class System:
         return self.x[self.own[self.blocks.index(block)]]
 
     def values(self) -> Values:
-        found: Values = {}
+        found: dict[Place, float] = {}
         for block, own in zip(self.blocks, self.own, strict=True):
             found |= block.values(self.x[own])
         return found

@@ -11,10 +11,11 @@ from electrisim import elements as e
 from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.completion import complete
-from electrisim.control.loop import State, settle
+from electrisim.control import loop, native
 from electrisim.control.plan import controllers
 from electrisim.control.premises import check as check_control
-from electrisim.engine import Engine, Engines
+from electrisim.control.telling import State
+from electrisim.engine import Controlling, Engine, Engines
 from electrisim.fields import says
 from electrisim.network import Network
 from electrisim.results import Answer, Losses, Tables
@@ -81,7 +82,10 @@ def _controlled(
 ) -> Answer:
     """The answer with the network's controllers where they settle."""
     check_control(network, topology)
-    settled = settle(engine, network, topology, settings)
+    if isinstance(engine, Controlling):
+        settled = native.settle(engine, engine, network, topology, settings)
+    else:
+        settled = loop.settle(engine, network, topology, settings)
     beside = {
         "controllers": settled.records,
         "control": {"converged": settled.converged, "power_flows": settled.flows},
