@@ -362,7 +362,7 @@ _WHY = {
 
 
 def _idle_settings(settings: Settings) -> tuple[str, ...]:
-    if settings.control_mode in ("static", "off"):
+    if settings.controls or settings.control_mode in ("static", "off"):
         return ()
     return (
         f"control_mode “{settings.control_mode}” changes nothing here: a snapshot has no time and "
