@@ -11,11 +11,12 @@ from flask import Flask
 from electrisim.engine import Engines
 from electrisim.feeder import routes as feeder
 from electrisim.feeder.configuration import from_environment as feeder_from_environment
-from electrisim.web import api, documentation, edge, health
+from electrisim.web import api, documentation, edge, health, imports
 from electrisim.web.configuration import from_environment
 from opendss_bindings import Bindings
 from opendss_electrisim import OpenDSS
 from opendss_feeder import OpenDSSFeeder
+from opendss_reference import Referee
 from pandapower_electrisim import Pandapower
 
 
@@ -28,6 +29,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["engines"] = engines
     edge.configure(app, from_environment(environ))
     app.register_blueprint(api.blueprint(engines, pandapower.standard_types))
+    app.register_blueprint(imports.blueprint(engines, Referee(bindings)))
     app.register_blueprint(health.blueprint(engines))
     root = Path(app.root_path)
     kept = feeder_from_environment(environ, root)

@@ -17,7 +17,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.control.droops import Droops, steep_factors
-from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps, controllers
+from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps
 from electrisim.elements import Element
 from electrisim.network import Network, fault
 from electrisim.problems import Problem, ProblemError
@@ -252,7 +252,7 @@ def _numbers(text: str) -> list[float]:
 
 def refused_controls(network: Network, settings: Settings) -> Iterator[Problem]:
     """Controllers that OpenDSS has no control for, by element and field."""
-    if settings.load_model == "admittance" and controllers(network):
+    if settings.load_model == "admittance":
         message = "OpenDSS' controls do not act on loads as admittances (load_model admittance)."
         yield Problem(kind="unsupported", message=message, field="load_model")
     for kind, why in _REFUSALS.items():

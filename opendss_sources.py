@@ -196,7 +196,7 @@ def single(circuit: Circuit) -> Single:
     """The external grids that hold one phase."""
     some = circuit.some(e.ExternalGrid)
     some = some.some(of_few_phases(some))
-    node = circuit.at(some)
+    node = circuit.at(some) if len(some) else np.zeros(0, dtype=np.int64)
     phase = np.array([ALL.index(word) for word in some.values("phases")], dtype=np.int64)
     emf = some["vm_pu"] * circuit.vn_kv[node] / np.sqrt(3)
     return Single(some.index, node, phase, emf * np.exp(1j * np.deg2rad(some["va_degree"])))

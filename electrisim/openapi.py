@@ -14,6 +14,8 @@ import msgspec
 
 import electrisim
 from electrisim.control.record import Controlled
+from electrisim.dss.parity import Parity
+from electrisim.dss.script import Note
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.feeder import openapi as feeder
 from electrisim.fields import fields_of
@@ -112,6 +114,7 @@ def _paths(examples: Mapping[str, Any]) -> Schema:
             "post": post,
             "get": _get("greet", "Say that somebody is there", "text/plain", {"type": "string"}),
         },
+        "/import-opendss": {"post": _import()},
         "/healthz": {
             "get": _get("healthz", "Is the process alive? No engine is asked.", "text/plain", _TEXT)
         },
@@ -132,6 +135,52 @@ def _paths(examples: Mapping[str, Any]) -> Schema:
 
 
 _TEXT: Schema = {"type": "string"}
+
+
+def _import() -> Schema:
+    script = {"type": "string", "description": "The script."}
+    wanted = {
+        "type": "boolean",
+        "description": "Whether to solve both and compare.",
+        "default": True,
+    }
+    media = {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    object_of({"opendss": script, "parity": wanted}, ["opendss"]),
+                    object_of({"content": script}, ["content"], description=_BROWSERS_IMPORT),
+                ]
+            }
+        },
+        "application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}},
+        "text/plain": {"schema": {"type": "string"}},
+    }
+    main = "Of a zip, the file to begin with; where only one makes a circuit, that."
+    return {
+        "tags": ["studies"],
+        "operationId": "import_opendss",
+        "summary": "Read a circuit of OpenDSS as a graph of elements",
+        "description": "Nothing is executed: what describes a circuit is read, the rest refused.",
+        "parameters": [
+            {"name": "main", "in": "query", "description": main, "schema": {"type": "string"}}
+        ],
+        "requestBody": {"required": True, "content": media},
+        "responses": {
+            "200": _answer("The graph.", "application/json", _any_of([ref("Import"), _TABLES])),
+            **{status: ref(_RESPONSES[status][0], "responses") for status in _RESPONSES},
+        },
+    }
+
+
+_BROWSERS_IMPORT = "The Electrisim frontend's spelling; it is answered in positional tables."
+_TABLES: Schema = {
+    "type": "object",
+    "description": "To the frontend: tables by name, each the JSON text of its rows.",
+    "properties": {"_object": {"type": "object"}},
+    "required": ["_object"],
+    "additionalProperties": False,
+}
 
 
 def _any_of(schemas: list[Schema]) -> Schema:
@@ -189,6 +238,8 @@ def _schemas() -> Schema:
         *(Problem, Certificate, Losses, Controlled),
         *(*contingency.SHAPES, *crosscheck.SHAPES, *opf.SHAPES, *shortcircuit.SHAPES),
         *harmonics.SHAPES,
+        Note,
+        Parity,
     ]
     _, ours = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     for schema in ours.values():
@@ -200,7 +251,11 @@ def _schemas() -> Schema:
         schemas |= _study(name, study)
     for form in FORMS:
         schemas |= _results(form)
-    return schemas | ours | {"Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
+    return (
+        schemas
+        | ours
+        | {"Import": _IMPORT, "Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
+    )
 
 
 def _element() -> Schema:
@@ -257,7 +312,7 @@ def _study(name: str, study: Study) -> Schema:
         f"{title}Request": object_of(
             {
                 "simulationType": {"const": name},
-                "elements": {**elements, "description": "The elements by their ids."},
+                "elements": {"anyOf": [{**elements, "description": "By their ids."}, _SCRIPT]},
                 "settings": {"anyOf": [ref(f"{title}Settings"), {"type": "null"}]},
             },
             ["simulationType", "elements"],
@@ -285,6 +340,15 @@ def _study(name: str, study: Study) -> Schema:
         ),
     }
 
+
+#: Elements as an OpenDSS script.
+_SCRIPT: Schema = {
+    "type": "object",
+    "description": "A circuit as an OpenDSS script, read as `POST /import-opendss` reads it.",
+    "properties": {"opendss": {"type": "string"}},
+    "required": ["opendss"],
+    "additionalProperties": False,
+}
 
 _NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
 
@@ -449,6 +513,24 @@ def _meaning(kind: type[Element], column: str, model: str) -> str:
     text = own.get(kind, {}).get(column) or meaning_of(kind, column, model)
     return f"{text[0].upper()}{text[1:]}."
 
+
+_IMPORT: Schema = {
+    "type": "object",
+    "description": "A circuit of OpenDSS as a graph.",
+    "properties": {
+        "success": {"const": True},
+        "elements": {"type": "object", "additionalProperties": ref("Element")},
+        "settings": {
+            "type": "object",
+            "description": "Settings of a power flow that is the circuit's.",
+        },
+        "notes": {"type": "array", "items": ref("Note")},
+        "warnings": {"type": "array", "items": _TEXT},
+        "parity": {"anyOf": [ref("Parity"), {"type": "null"}]},
+    },
+    "required": ["success", "elements", "settings", "notes", "warnings", "parity"],
+    "additionalProperties": False,
+}
 
 _ENGINE = {
     "type": "object",

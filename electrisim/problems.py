@@ -196,6 +196,18 @@ KINDS: Mapping[str, str] = MappingProxyType({
     "no-impedance": "A branch without impedance; a switch joins buses.",
     "no-phase": "An element on a phase that its bus does not have.",
     "no-reactance": "A branch without reactance, where a linear power flow needs one.",
+    "unread-text": "A line of an OpenDSS script cannot be read.",
+    "unread-archive": "The body is no zip, or one beyond what is read.",
+    "unknown-command": "A line of an OpenDSS script begins with no command of OpenDSS.",
+    "unknown-class": "A class that OpenDSS does not have.",
+    "unknown-property": "A property that the class of OpenDSS does not have.",
+    "unknown-object": "A reference to an object that the script has not made yet.",
+    "unknown-file": "A file that the zip does not have.",
+    "not-a-value": "A value of an OpenDSS script that is not what its property takes.",
+    "refused-command": "A command of an OpenDSS script that describes no circuit, or reads files.",
+    "refused-property": "A property of OpenDSS that has no place in the graph.",
+    "unrepresented": "An object of an OpenDSS script that the graph cannot represent.",
+    "too-large-circuit": "An OpenDSS script with more objects than are read.",
     "not-connected": "A switch at a bus where its element does not end.",
 })  # fmt: skip
 

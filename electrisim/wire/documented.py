@@ -19,6 +19,7 @@ from electrisim.results import Answer
 from electrisim.settings import Settings
 from electrisim.studies import STUDIES
 from electrisim.wire import columns as in_columns
+from electrisim.wire.scripted import with_imported
 
 MEDIA_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -108,6 +109,8 @@ def decode_loose(body: bytes, library: Library) -> tuple[Settings, Network]:
     plain = parse(body)
     if not isinstance(plain, dict):
         raise malformed("The body must be a JSON object with simulationType, elements, settings.")
+    study = STUDIES.get(plain["simulationType"]) if _is_named(plain) else None
+    plain, notes = with_imported(plain, study.Settings if study else None)
     problems: list[Problem] = []
     settings = _settings(plain, problems)
     entries = _entries(plain.get("elements"), library, problems)
@@ -137,7 +140,12 @@ def decode_loose(body: bytes, library: Library) -> tuple[Settings, Network]:
         ]
     if problems or network is None or settings is None:
         raise ProblemError(problems)
+    network.warnings += notes
     return settings, network
+
+
+def _is_named(plain: Mapping[str, Any]) -> bool:
+    return isinstance(plain.get("simulationType"), str)
 
 
 _KEYS = ("simulationType", "elements", "settings")

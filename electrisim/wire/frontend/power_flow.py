@@ -76,10 +76,7 @@ def _controlled(parameters: Parameters) -> frozenset[str]:
 
 
 def _read_opendss(parameters: Parameters, report: Report) -> powerflow.PowerFlow | None:
-    # Its dialog does not ask for control: what is drawn at a battery acts.
-    report.controlled = frozenset({"Storage"})
-    values = opendss_settings(parameters, report)
-    return _power_flow({**values, "run_control": True}, report)
+    return _power_flow(opendss_settings(parameters, report), report)
 
 
 def opendss_settings(parameters: Parameters, report: Report, known: tuple[str, ...] = ()) -> Body:
@@ -128,11 +125,9 @@ def _write_pandapower(request: Request, found: Answer) -> tuple[Body, list[str]]
 
 def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
     def echo(kind: type[Element], id_: str) -> Body:
-        identity = opendss_echo(request, kind, id_)
-        return {**identity, **controllers.inverter_mode(request.network, kind, id_)}
+        return opendss_echo(request, kind, id_)
 
-    network = found.network or request.network
-    body, incomplete = write_lists(network, found.tables, POWER_FLOW["opendss"], echo)
+    body, incomplete = write_lists(request.network, found.tables, POWER_FLOW["opendss"], echo)
     if "script" in found.beside:
         body["opendss_commands"] = found.beside["script"]
     return body, incomplete
