@@ -29,7 +29,7 @@ from electrisim import elements as e
 from electrisim.change import Changes
 from electrisim.elements import KINDS, Element
 from electrisim.engine import Model, Support
-from electrisim.network import Array, Network
+from electrisim.network import Array, Network, Rows
 from electrisim.premises import single_phase
 from electrisim.problems import NotConvergedError, Problem
 from electrisim.results import COLUMNS, Solution
@@ -39,6 +39,7 @@ from electrisim.studies.powerflow import PowerFlow
 from electrisim.studies.shortcircuit import Faulted, ShortCircuit
 from electrisim.sweep import Chunk
 from electrisim.topology import Topology
+from pandapower_limits import Limits
 from pandapower_loads import DEAF, Followers
 from pandapower_refusals import no_reactance, refusals
 from pandapower_script import script
@@ -51,7 +52,8 @@ logging.getLogger("pandapower").setLevel(logging.CRITICAL)
 #: pandapower's tables that it edits although a network may have nothing there.
 EDITED = ("gen", "trafo", "res_bus_dc", "res_source_dc")
 
-#: How many solutions loads that follow the voltage may take until they settle; three or four do.
+#: How many solutions loads that follow the voltage, and generators that leave a limit, may take
+#: until they settle; three or four do.
 SOLUTIONS = 20
 
 
@@ -123,6 +125,7 @@ class BalancedModel:
         self._make_net = make_net
         blocks = power_flow_blocks(network, topology, settings)
         self._followers = Followers(network, topology, settings, blocks)
+        self._limits = Limits(network, topology, settings)
         self._blocks = blocks
         self._iterations = 0
         self._call, self._arguments = _CALLS[settings.mode](settings)
@@ -169,15 +172,17 @@ class BalancedModel:
         count = len(self.network.rows(e.Bus))
         vm_pu, start = np.ones(count), dict[str, Any]()
         for _ in range(SOLUTIONS):
-            self._blocks = self._followers.blocks(vm_pu)
+            self._blocks = self._limits.applied(self._followers.blocks(vm_pu))
             net = self._solved(start)
+            belongs = self._limits.settle(net)
             found = net["res_bus"].iloc[:count]
             before, vm_pu = vm_pu, found["vm_pu"].fillna(1.0).to_numpy(dtype=float)
             tolerance = (self.settings.tolerance or 1e-8) / 10
-            if self._followers.error_mva(before, vm_pu) <= tolerance:
+            if belongs and self._followers.error_mva(before, vm_pu) <= tolerance:
                 return net
             start = self._start(vm_pu, found["va_degree"].fillna(0.0).to_numpy(dtype=float))
-        raise NotConvergedError("The loads that follow the voltage settle at none.")
+        what = "loads that follow the voltage" if belongs else "reactive limits of generators"
+        raise NotConvergedError(f"The {what} settle at no solution.")
 
     def _start(self, vm_pu: Array, va_degree: Array) -> dict[str, Any]:
         """How to tell pandapower where to start, if that can be chosen."""
@@ -278,11 +283,40 @@ class BalancedModel:
                 # Reactive power alone turns no angle.
                 here = buses["va_degree"][self.network.rows(kind).at["bus"]]
                 found[kind] |= {"va_degree": here, "va_internal_degree": here}
+        if self.settings.linear:
+            self._draw_at_1_pu(found)
         if len(self._followers.rows):
             power = self._followers.power_mva(buses["vm_pu"])
             for name, own in (("p_mw", power.real), ("q_mvar", power.imag)):
                 found[e.Load][name] = found[e.Load][name].copy()
                 found[e.Load][name][self._followers.rows] = own
+
+    def _draw_at_1_pu(self, found: dict[type[Element], dict[str, Array]]) -> None:
+        """Admittances draw what they do at 1 pu in the linear power flow, everywhere.
+
+        pandapower solves it so, and then tells their power at the voltage that a source holds.
+        """
+        vm_pu = np.nan_to_num(found[e.Bus]["vm_pu"], nan=1.0)
+        for kind in ADMITTANCES:
+            if kind in found:
+                rows = self.network.rows(kind)
+                beyond = vm_pu[rows.at["bus"]] ** 2 - 1
+                active = _active_at_1_pu(self.network, rows)
+                found[kind]["p_mw"] = found[kind]["p_mw"] - beyond * active
+
+
+#: Kinds that are admittances, or partly.
+ADMITTANCES = (e.Shunt, e.ShuntReactor, e.Capacitor, e.Ward, e.ExtendedWard)
+
+
+def _active_at_1_pu(network: Network, rows: Rows) -> Array:
+    """Active power that the admittance of an element draws at 1 pu of its bus [MW]."""
+    if rows.kind in (e.Ward, e.ExtendedWard):
+        return rows.column("pz_mw")
+    bus_kv = network.rows(e.Bus).column("vn_kv")[rows.at["bus"]]
+    own_kv = rows.column("vn_kv")
+    ratio = bus_kv / np.where(np.isnan(own_kv), bus_kv, own_kv)
+    return np.asarray(rows.column("p_mw") * rows.column("step") * ratio**2)
 
 
 def _slices(

@@ -199,13 +199,15 @@ def _holding(
     if answered.linear:
         return
     at = answered.topology.alive(rows.kind)
+    here, held = answered.vm[rows.at[bus]], rows.column(vm_pu)
     if answered.settings.enforce_q_lims:
         lower, upper = map(rows.column, limits)
         within = np.fmin(np.fmax(q, lower), upper)
         yield Claim(rows, "setpoint", "reactive", within, q, limited, "limit")
-        at = at & ~(limited & (np.fmin(q - lower, upper - q) <= limit_mva))
-    here = answered.vm[rows.at[bus]]
-    yield Claim(rows, "setpoint", "voltage", rows.column(vm_pu), here, at)
+        # At its upper limit it may lack voltage, at its lower one have too much, not the reverse.
+        held = np.where(limited & (upper - q <= limit_mva), np.fmin(held, here), held)
+        held = np.where(limited & (q - lower <= limit_mva), np.fmax(held, here), held)
+    yield Claim(rows, "setpoint", "voltage", held, here, at)
 
 
 def _dc_line(answered: Answered, rows: Rows, limit_mva: float) -> Iterator[Claim]:

@@ -314,6 +314,18 @@ def test_a_generator_that_gives_up_its_voltage_for_nothing_is_refused() -> None:
     assert "was asked to hold 1.03 pu" in error.problems[0].message
 
 
+def test_a_generator_at_the_wrong_one_of_its_limits_is_refused() -> None:
+    """pandapower leaves it at its lower limit, where another put it, with its voltage too low."""
+    elements = ring(
+        strong=generator(bus="b2", p_mw=1.0, vm_pu=1.08, min_q_mvar=-5.0, max_q_mvar=1.0),
+        gen=generator(vm_pu=1.02, min_q_mvar=-2.0, max_q_mvar=60.0),
+        heavy=element("Load", bus="b2", p_mw=20.0, q_mvar=60.0),
+    )
+    error = by_hand(elements, enforce_q_lims=True).refused()
+    assert error.problems[0].element == "gen"
+    assert "was asked to hold 1.02 pu" in error.problems[0].message
+
+
 def test_a_firing_angle_beyond_its_limits_is_refused() -> None:
     """pandapower takes the limits and does not keep them."""
     elements, settings = CASES["thyristors and a compensator"]

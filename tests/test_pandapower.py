@@ -593,6 +593,32 @@ def test_a_linear_answer_is_what_pandapower_says_when_asked_by_hand(name: str) -
                 assert value == approx(expected[column], rel=SAME, abs=SAME), column
 
 
+@pytest.mark.parametrize(
+    ("held", "of_ward", "drawn_mw"),
+    [
+        (1.02, element("Shunt", bus="b1", p_mw=1.0, q_mvar=0.2), 1.0),
+        (1.02, element("Shunt", bus="b1", p_mw=1.0, q_mvar=0.2, step=2, vn_kv=10.0), 8.0),
+        (1.02, element("Ward", bus="b1", ps_mw=0.2, qs_mvar=0, pz_mw=1.0, qz_mvar=0.3), 1.2),
+        (
+            0.97,
+            element(
+                "Extended Ward", bus="b1", ps_mw=0.2, qs_mvar=0.0, pz_mw=1.0, qz_mvar=0.3,
+                r_ohm=1.0, x_ohm=5.0, vm_pu=1.0,
+            ),
+            1.2,
+        ),
+    ],
+)  # fmt: skip
+def test_admittances_draw_what_they_do_at_1_pu_in_the_linear_power_flow(
+    held: float, of_ward: dict[str, Any], drawn_mw: float
+) -> None:
+    """pandapower solves it so and tells their power at the voltage of the grid beside them."""
+    elements = feeder(w=of_ward, grid=element("External Grid", bus="b1", vm_pu=held))
+    found = records(answer(elements, mode="dc"))
+    assert found["w"]["p_mw"] == approx(drawn_mw, rel=SAME)
+    assert found["grid"]["p_mw"] == approx(drawn_mw + 0.8 * 3.0, rel=SAME)
+
+
 def symmetric(part: dict[str, Any]) -> dict[str, Any]:
     """An asymmetric load or generator as a symmetric one of the same sum."""
     typ = {"Asymmetric Load": "Load", "Asymmetric Static Generator": "Static Generator"}

@@ -87,6 +87,40 @@ def test_a_reactive_limit_binds_when_it_is_enforced(client, solver):
     assert bound["busbars"][1]["vm_pu"] == pytest.approx(end_voltage_kv(-4, -2) / 20, abs=1e-6)
 
 
+def two_generators(of_second: dict[str, Any], max_q_mvar: float = 0.5) -> dict[str, Any]:
+    """grid ─ b1 ──2 + j4 Ω── b2 (gen, 1.05 pu) ──0.2 + j0.4 Ω── b3 (second, 1 pu; load 6 + j4 MVA)
+
+    Held at once, the first would deliver hundreds of Mvar, and the second take them in.
+    """
+    first = {"typ": "Generator", "bus": "b2", "p_mw": 1, "vm_pu": 1.05, "min_q_mvar": -1}
+    return two_ends(
+        b3={"typ": "Bus", "vn_kv": 20},
+        l2=line(from_bus="b2", to_bus="b3", length_km=0.1),
+        gen={**first, "max_q_mvar": max_q_mvar},
+        second={"bus": "b3", "p_mw": 1, **of_second},
+        d={"typ": "Load", "bus": "b3", "p_mw": 6, "q_mvar": 4},
+    )
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("max_q_mvar", "holds"),
+    [(2.0, {"typ": "Static Generator", "q_mvar": 2.0}), (30.0, {"typ": "Generator", "vm_pu": 1})],
+)
+def test_a_generator_leaves_a_limit_at_which_another_had_put_it(client, solver, max_q_mvar, holds):
+    """pandapower's own `enforce_q_lims` leaves the second at -1 Mvar, its voltage 0.04 pu too low.
+
+    Right is: the first at 0.5 Mvar, and the second holds 1 pu, or delivers all it has.
+    """
+    limits = {"typ": "Generator", "vm_pu": 1.0, "min_q_mvar": -1.0, "max_q_mvar": max_q_mvar}
+    found = solve(client, two_generators(limits), solver, enforce_q_lims=True)
+    expected = two_generators(holds)
+    expected["gen"] = {"typ": "Static Generator", "bus": "b2", "p_mw": 1, "q_mvar": 0.5}
+    voltages = [bus["vm_pu"] for bus in solve(client, expected, solver)["busbars"]]
+    assert [bus["vm_pu"] for bus in found["busbars"]] == pytest.approx(voltages, abs=1e-6)
+    assert found["generators"][0]["q_mvar"] == pytest.approx(0.5, abs=1e-5)
+
+
 @BOTH
 def test_a_static_generator_holds_no_voltage(client, solver):
     elements = two_ends(s={"typ": "Static Generator", "bus": "b2", "p_mw": 4, "q_mvar": 1})
