@@ -141,6 +141,8 @@ class Summary(msgspec.Struct, frozen=True):
 SHAPES = (Base, Outcome, Summary, Violation, Ranked)
 
 Lost = tuple[type[Element], int]
+#: Largest loading, lowest and highest voltage, each with whose it is.
+Extremes = tuple[float | None, str | None, float | None, str | None, float | None, str | None]
 
 
 def run(network: Network, settings: Contingency, engines: Engines) -> Answer:
@@ -314,14 +316,21 @@ class _Watch:
     def base_violations(self) -> list[Violation]:
         """What is beyond its limits without any outage."""
         return [
-            self.violation(limit, int(row), float(limit.base[row]))
+            violation
             for limit in self.limits
-            for row in limit.base_beyond()
+            for rows in [limit.base_beyond()]
+            for violation in self.violations(limit, rows, limit.base[rows])
         ]
 
-    def violation(self, limit: _Limit, row: int, value: float | None) -> Violation:
-        id_ = self.network.rows(limit.kind).ids[row]
-        return Violation(id_, limit.kind.typ, limit.quantity, value, float(limit.limits[row]))
+    def violations(self, limit: _Limit, rows: Array, values: Array) -> list[Violation]:
+        """Elements beyond a limit; a value that is none is that of a bus without supply."""
+        ids = self.network.rows(limit.kind).ids
+        typ, quantity = limit.kind.typ, limit.quantity
+        told = zip(rows.tolist(), values.tolist(), limit.limits[rows].tolist(), strict=True)
+        return [
+            Violation(ids[row], typ, quantity, None if value != value else value, at)
+            for row, value, at in told
+        ]
 
 
 # -- what is found ---------------------------------------------------------------------------------
@@ -355,22 +364,18 @@ class _Findings:
         for limit in self.watch.limits:
             values = chunk.column(limit.kind, limit.quantity)
             pairs = limit.beyond(values)
-            for at, row in pairs.tolist():
-                value = float(values[at, row])
-                violations[at].append(self.watch.violation(limit, row, value))
+            told = self.watch.violations(limit, pairs[:, 1], values[tuple(pairs.T)])
+            for at, violation in zip(pairs[:, 0].tolist(), told, strict=True):
+                violations[at].append(violation)
             severity += limit.severity(values, pairs)
         dead, lost_mw = self._add_losses(chunk, violations)
         self.severity[chunk.cases] = severity
-        extremes = self._extremes(chunk)
-        for at, case in enumerate(chunk.cases.tolist()):
-            self._outcomes[case] = self._outcome(
-                case,
-                bool(chunk.solved[at]),
-                bool(dead[at]),
-                float(lost_mw[at]),
-                violations[at],
-                {name: values[at] for name, values in extremes.items()},
-            )
+        found = zip(
+            chunk.cases.tolist(), chunk.solved.tolist(), dead.tolist(), lost_mw.tolist(),
+            violations, zip(*self._extremes(chunk), strict=True), strict=True,
+        )  # fmt: skip
+        for case, *of_case in found:
+            self._outcomes[case] = self._outcome(case, *of_case)
         if self.details is not None:
             self.details.add(chunk)
 
@@ -380,8 +385,10 @@ class _Findings:
         dead = self.watch.alive[e.Bus] & ~chunk.alive(e.Bus)
         low = self.watch.limits[0]
         dead &= chunk.solved[:, None]
-        for at, row in np.argwhere(dead).tolist():
-            violations[at].append(self.watch.violation(low, row, None))
+        pairs = np.argwhere(dead)
+        told = self.watch.violations(low, pairs[:, 1], np.full(len(pairs), np.nan))
+        for at, violation in zip(pairs[:, 0].tolist(), told, strict=True):
+            violations[at].append(violation)
         for kind, load_mw in self.watch.load_mw.items():
             lost = self.watch.alive[kind] & ~chunk.alive(kind) & chunk.solved[:, None]
             if not lost.any():
@@ -403,21 +410,18 @@ class _Findings:
             taken[at, [row for lost, row in self.cases[case] if lost is kind]] = True
         return taken
 
-    def _extremes(self, chunk: Chunk) -> dict[str, Sequence[Any]]:
+    def _extremes(self, chunk: Chunk) -> list[Sequence[Any]]:
+        """Largest loading, lowest and highest voltage of each case, each with whose it is."""
         vm_pu = chunk.column(e.Bus, "vm_pu")
         ids = self.network.rows(e.Bus).ids
-        found: dict[str, Sequence[Any]] = {}
-        found["min_vm_pu"], found["min_vm_element"] = _extreme(vm_pu, ids, -1)
-        found["max_vm_pu"], found["max_vm_element"] = _extreme(vm_pu, ids, 1)
         kinds = [kind for kind in LOADED if kind in self.network.kinds]
         parts = [
             _extreme(chunk.column(kind, "loading_percent"), self.network.rows(kind).ids, 1)
             for kind in kinds
         ]
         largest = list(_largest(parts)) if parts else [(None, None)] * len(chunk.cases)
-        found["max_loading_percent"] = [value for value, _ in largest]
-        found["max_loading_element"] = [element for _, element in largest]
-        return found
+        loading = zip(*largest, strict=True)
+        return [*loading, *_extreme(vm_pu, ids, -1), *_extreme(vm_pu, ids, 1)]
 
     def _outcome(
         self,
@@ -426,26 +430,23 @@ class _Findings:
         islanded: bool,
         lost_mw: float,
         violations: list[Violation],
-        extremes: Mapping[str, Any],
+        extremes: Extremes,
     ) -> Outcome:
-        labels = [self.network.rows(kind) for kind, _ in self.cases[case]]
-        at = [row for _, row in self.cases[case]]
-        ids = [rows.ids[row] for rows, row in zip(labels, at, strict=True)]
-        names = [rows.names[row] for rows, row in zip(labels, at, strict=True)]
-        joined = " + ".join(name or id_ for name, id_ in zip(names, ids, strict=True))
-        one = len(ids) == 1
-        who: dict[str, Any] = {
-            "id": " + ".join(ids),
-            "name": names[0] if one else joined,
-            "typ": labels[0].kind.typ if one else "several",
-            "elements": ids,
-        }
+        who = self._who(self.cases[case])
         if not solved:
-            return Outcome(**who, status="diverged")
+            return Outcome(*who, "diverged")
         status = "islanded" if islanded else "violations" if violations else "ok"
-        return Outcome(
-            **who, status=status, lost_load_mw=lost_mw, violations=violations, **extremes
-        )
+        return Outcome(*who, status, *extremes, lost_mw, violations)
+
+    def _who(self, lost: Sequence[Lost]) -> tuple[str, str | None, str, list[str]]:
+        """What identifies an outage: id, name, typ, and the ids of what is lost."""
+        if len(lost) == 1:
+            (kind, row), rows = lost[0], self.network.rows(lost[0][0])
+            return rows.ids[row], rows.names[row], kind.typ, [rows.ids[row]]
+        parts = [(self.network.rows(kind), row) for kind, row in lost]
+        ids = [rows.ids[row] for rows, row in parts]
+        names = [rows.names[row] or rows.ids[row] for rows, row in parts]
+        return " + ".join(ids), " + ".join(names), "several", ids
 
     def summary(self) -> Summary:
         """Counts by status, and the worst outages."""
