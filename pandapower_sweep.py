@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Fewer cases than this are not worth a compiled network of their own.
 FEW = 3
+#: How many solutions loads that follow the voltage may take until they settle.
+SOLUTIONS = 25
 #: Buses and branches of all cases of a chunk together: some hundred megabytes of arrays.
 ELEMENTS = 2_500_000
 
@@ -124,8 +126,22 @@ LAWS: Mapping[type[Element], tuple[Callable[[Get], Array], tuple[str, ...]]] = M
     }
 )
 
-#: Kinds that draw constant power.
+#: Kinds that draw constant power, loads by their shares.
 CONSTANT = (*LAWS, e.PVSystem)
+
+
+_SHARES = ("const_z_p_percent", "const_i_p_percent", "const_z_q_percent", "const_i_q_percent")
+
+
+def _following(get: Get, vm_pu: Array) -> Array:
+    """What loads draw at these voltages of their buses [MVA]."""
+
+    def share(letter: str) -> Array:
+        z, i = (get(f"const_{part}_{letter}_percent") / 100 for part in "zi")
+        return np.asarray(1 - z - i + i * vm_pu + z * vm_pu**2)
+
+    p, q = get("p_mw") * share("p"), get("q_mvar") * share("q")
+    return np.asarray(get("scaling") * (p + 1j * q))
 
 
 def _within_arrays(network: Network, kind: type[Element], field: str, rows: Array) -> bool:
@@ -183,10 +199,14 @@ def _groups(network: Network, changes: Changes) -> Iterator[tuple[Edits, Array]]
 
 
 class _Values:
-    """Fields under some cases: (n_cases, n_elements) where a case changes one, else (1, n)."""
+    """Fields under some cases: (n_cases, n_elements) where a case changes one, else (1, n).
 
-    def __init__(self, network: Network) -> None:
+    load_vm_pu  voltage at every load, by which it draws; None where loads follow no voltage
+    """
+
+    def __init__(self, network: Network, load_vm_pu: Array | None = None) -> None:
         self.network = network
+        self.load_vm_pu = load_vm_pu
         self.changed: dict[tuple[type[Element], str], Array] = {}
 
     def get(self, kind: type[Element], field: str) -> Array:
@@ -211,7 +231,10 @@ class _Values:
 
     def take(self, rows: Array) -> _Values:
         """The fields under some of the cases."""
-        part = _Values(self.network)
+        vm_pu = self.load_vm_pu
+        if vm_pu is not None and len(vm_pu) > 1:
+            vm_pu = vm_pu[rows]
+        part = _Values(self.network, vm_pu)
         part.changed = {key: column[rows] for key, column in self.changed.items()}
         return part
 
@@ -219,6 +242,8 @@ class _Values:
         """Constant power of every element, with the sign of its result columns, on or off."""
         if kind is e.PVSystem:
             return self._pv_power_mva()
+        if kind is e.Load and self.load_vm_pu is not None:
+            return _following(lambda field: self.get(kind, field), self.load_vm_pu)
         return LAWS[kind][0](lambda field: self.get(kind, field))
 
     def _pv_power_mva(self) -> Array:
@@ -252,11 +277,15 @@ class _Compiled:
         reason = _reason_against(self.model)
         if reason:
             raise CannotCompileError(reason)
+        follows = _follows_voltage(self.model)
         try:
+            if follows:
+                self.model = _steadied(self.model)
             self.net, self.solution = self.model.net, self.model.solution
         except ProblemError as error:
             raise CannotCompileError("the network as built has no solution") from error
         self.arrays = Arrays(self.net)
+        self.load_vm_pu = self._at_loads(self.arrays.voltage[None]) if follows else None
         settings = model.settings
         self.solver = Solver(self.arrays, settings.tolerance or 1e-8, settings.max_iteration)
         self._check_drawn()
@@ -279,7 +308,7 @@ class _Compiled:
 
     def _check_drawn(self) -> None:
         """What our laws draw at each bus must be what pandapower's arrays say."""
-        values = _Values(self.network)
+        values = _Values(self.network, self.load_vm_pu)
         drawn = np.zeros((1, self.arrays.count), dtype=complex)
         for kind in CONSTANT:
             if kind in self.network.kinds:
@@ -292,7 +321,8 @@ class _Compiled:
         """The base case, read our way, must be pandapower's own result tables."""
         inputs = Inputs(1, np.zeros((2, 0), dtype=np.int64))
         number = np.zeros(1, dtype=np.int64)
-        ours = _Cases(self, number, inputs, _Values(self.network), self.arrays.voltage[None])
+        values = _Values(self.network, self.load_vm_pu)
+        ours = _Cases(self, number, inputs, values, self.arrays.voltage[None])
         for kind, columns in self.solution.tables.items():
             if kind is e.Switch:
                 continue
@@ -316,7 +346,7 @@ class _Compiled:
 
     def values_of(self, cases: Array) -> _Values:
         """The fields that these cases change within the arrays."""
-        values = _Values(self.network)
+        values = _Values(self.network, self.load_vm_pu)
         new = np.full(self.changes.count, -1)
         new[cases] = np.arange(len(cases))
         for (kind, field), series in self.changes.series.items():
@@ -332,8 +362,11 @@ class _Compiled:
 
     def inputs_of(self, values: _Values, count: int) -> Inputs:
         """What the changed fields mean to the arrays."""
-        built, drawn = _Values(self.network), None
-        for kind in values.kinds() & set(CONSTANT):
+        built, drawn = _Values(self.network, self.load_vm_pu), None
+        kinds = values.kinds() & set(CONSTANT)
+        if self.load_vm_pu is not None:
+            kinds.add(e.Load)
+        for kind in kinds:
             change = self._drawn(values, kind) - self._drawn(built, kind)
             drawn = (self.arrays.drawn_mva if drawn is None else drawn) + change
         inputs = Inputs(count, self._off(values), drawn)
@@ -435,11 +468,45 @@ class _Compiled:
     def _solved(self, numbers: Array) -> _Solved:
         begin = time.monotonic()
         values = self.values_of(numbers)
-        inputs = self.inputs_of(values, len(numbers))
-        voltage, solved = self.solver.solve(inputs)
+        if self.load_vm_pu is None:
+            inputs = self.inputs_of(values, len(numbers))
+            voltage, solved = self.solver.solve(inputs)
+        else:
+            voltage, solved = self._settled(values, len(numbers))
+            inputs = self.inputs_of(values, len(numbers))
         solved &= self._agree(values, len(numbers))
         cases = _Cases(self, numbers, inputs, values, voltage)
         return _Solved(cases, solved, len(numbers), time.monotonic() - begin)
+
+    def _at_loads(self, voltage: Array) -> Array:
+        """Voltage at every load, shape (n, n_loads); 0 without supply."""
+        bus = self.arrays.of_bus[self.network.rows(e.Load).at["bus"]]
+        none = np.zeros((len(voltage), 1))
+        return np.hstack([np.abs(voltage), none])[:, bus]
+
+    def _settled(self, values: _Values, count: int) -> tuple[Array, Array]:
+        """As `Solver.solve`, again and again until loads draw what they do at its voltages.
+
+        Leaves these voltages in `values`. What they draw changes by some hundredths of what the
+        voltage does, so that each solution is closer by as much; what does not settle is not
+        solved.
+        """
+        values.load_vm_pu = np.repeat(values.load_vm_pu, count, axis=0)
+        voltage = np.zeros((count, self.arrays.count), dtype=complex)
+        solved = np.zeros(count, dtype=bool)
+        tolerance = (self.model.settings.tolerance or 1e-8) / 10
+        rows = np.arange(count)
+        for _ in range(SOLUTIONS):
+            part = values.take(rows)
+            voltage[rows], found = self.solver.solve(self.inputs_of(part, len(rows)))
+            before = self._drawn(part, e.Load)
+            values.load_vm_pu[rows] = self._at_loads(voltage[rows])
+            moved = np.abs(self._drawn(values.take(rows), e.Load) - before).max(axis=1)
+            solved[rows] = found & (moved <= tolerance)
+            rows = rows[found & (moved > tolerance)]
+            if not len(rows):
+                break
+        return voltage, solved
 
     def _judged(self, found: _Solved) -> tuple[Chunk, Array]:
         """What certifies, and the numbers of the cases that have no solution that does."""
@@ -477,19 +544,34 @@ def _rows(values: Array, count: int) -> Array:
 def _reason_against(model: BalancedModel) -> str:
     """Why pandapower's arrays are not all that matters; empty where they are."""
     settings, network = model.settings, model.network
-    loads = network.rows(e.Load)
-    shares = (f"const_{which}_{pq}_percent" for which in "zi" for pq in "pq")
     foreign = [kind for kind in network.kinds if kind in (*_CONTROLLED, *_DC)]
     reasons = {
         "the compiled solver is for AC": settings.mode != "ac",
         "an algorithm was asked for": settings.algorithm not in (None, "nr"),
         "reactive limits are enforced": settings.enforce_q_lims,
         "the slack is distributed": settings.distributed_slack,
-        "loads depend on the voltage": settings.voltage_depend_loads
-        and any(loads.column(name).any() for name in shares),
         f"{foreign[0].typ} needs its own equations" if foreign else "": bool(foreign),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _follows_voltage(model: BalancedModel) -> bool:
+    """Whether a load draws by the voltage at its bus."""
+    loads = model.network.rows(e.Load)
+    shares = any(loads.column(name).any() for name in _SHARES) if len(loads) else False
+    return model.settings.voltage_depend_loads and shares
+
+
+def _steadied(model: BalancedModel) -> BalancedModel:
+    """The model with every load at the constant power that it draws at the built state."""
+    drawn = model.solution.tables[e.Load]
+    constant: dict[str, float] = dict.fromkeys(_SHARES, 0.0)
+    alive = np.flatnonzero(model.topology.alive(e.Load)).tolist()
+    edits = dict.fromkeys(range(len(model.network.rows(e.Load))), constant)
+    for row in alive:
+        power = {name: float(drawn[name][row]) for name in ("p_mw", "q_mvar")}
+        edits[row] = {**constant, **power, "scaling": 1.0}
+    return model.rebuilt(changed(model.network, {e.Load: edits}), model.topology)
 
 
 _CONTROLLED = (e.SVC, e.TCSC, e.SSC)

@@ -296,3 +296,40 @@ def test_light_load_is_found_from_a_base_case_close_to_its_limit() -> None:
     assert {chunk.note for chunk in chunks} == {""}
     cases = [{"d": {"p_mw": 13.0 * share, "q_mvar": 4.3 * share}} for share in shares]
     assert_same(elements, network, chunks, cases)
+
+
+def following() -> Elements:
+    """grid ── a ── b ── c ── a, and c ── d: loads that follow the voltage, one at a bus."""
+    shares = {"const_z_p_percent": 40.0, "const_i_p_percent": 30.0, "const_z_q_percent": 100.0}
+    return {
+        "g": grid("a", vm_pu=1.03), "a": bus(20), "b": bus(20), "c": bus(20), "d": bus(20),
+        "ab": cable("a", "b", 8), "bc": cable("b", "c", 8), "ca": cable("c", "a", 8),
+        "cd": cable("c", "d", 5),
+        "db": load("b", 3, 1, scaling=0.9, **shares),
+        "dc": load("c", 2, 1, const_i_p_percent=100.0, const_i_q_percent=50.0),
+        "dd": load("d", 1, 0.3, const_z_p_percent=80.0, const_z_q_percent=20.0),
+    }  # fmt: skip
+
+
+def test_loads_that_follow_the_voltage_are_swept_with_their_shares() -> None:
+    elements = following()
+    _, network = decoded(elements)
+    lost = ["ab", "bc", "ca", "cd", "db", "dc"]
+    chunks = swept(network, outages([[network.ids[id_]] for id_ in lost]))
+    assert {chunk.note for chunk in chunks} == {""}
+    assert_same(elements, network, chunks, [{id_: {"in_service": False}} for id_ in lost])
+
+
+def test_profiles_of_loads_that_follow_the_voltage_are_swept_with_their_shares() -> None:
+    elements = following()
+    _, network = decoded(elements)
+    profiles = np.array([[3.0, 2.0, 1.0], [0.5, 0.2, 0.1], [5.0, 4.0, 2.0], [-2.0, -1.0, 0.0]])
+    changes = Changes(4, series={(KIND["Load"], "p_mw"): Series(np.arange(3), profiles)})
+    chunks = swept(network, changes)
+    assert {chunk.note for chunk in chunks} == {""}
+    names = ("db", "dc", "dd")
+    cases = [
+        {id_: {"p_mw": p_mw} for id_, p_mw in zip(names, row, strict=True)}
+        for row in profiles.tolist()
+    ]
+    assert_same(elements, network, chunks, cases)
