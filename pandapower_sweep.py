@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 FEW = 3
 #: How many solutions loads that follow the voltage may take until they settle.
 SOLUTIONS = 25
-#: Buses and branches of all cases of a chunk together: some hundred megabytes of arrays.
-ELEMENTS = 2_500_000
+#: Buses and branches of all cases of a chunk together; two chunks are some hundred megabytes.
+ELEMENTS = 1_500_000
 
 
 def sweep(model: BalancedModel, changes: Changes) -> Iterator[Chunk]:
