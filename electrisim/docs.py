@@ -101,7 +101,9 @@ def _kind(kind: type[Element]) -> Section:
     text = f"{_says(kind)} Its results are in `{kind.key}`."
     if kind.from_std_type:
         needed = ", ".join(f"`{name}`" for name in kind.from_std_type)
-        text += f" Without `std_type`, these are needed: {needed}."
+        instead = " and ".join(f"`{name}`" for name in kind.instead)
+        without = f"`std_type` or {instead}" if instead else "`std_type`"
+        text += f" Without {without}, these are needed: {needed}."
     return Section(kind.typ, text, Table(header, rows))
 
 

@@ -44,6 +44,7 @@ class Element(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     key      the key of the kind's list in `results`
     ports    its terminals, with the result columns that tell what flows there
     from_std_type  the fields that must be given unless a standard type brings them
+    instead  the fields that stand for those of from_std_type
     """
 
     typ: ClassVar[str]
@@ -51,6 +52,7 @@ class Element(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     key: ClassVar[str]
     ports: ClassVar[tuple[Port, ...]] = ()
     from_std_type: ClassVar[tuple[str, ...]] = ()
+    instead: ClassVar[tuple[str, ...]] = ()
 
 
 # -- annotations that many kinds share -------------------------------------------------------------
@@ -573,6 +575,7 @@ class Line(Element, frozen=True):
     key = "lines"
     ports = FROM_TO
     from_std_type = ("r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km", "max_i_ka")
+    instead = ("r_matrix_ohm_per_km", "x_matrix_ohm_per_km")
 
     from_bus: FromBus
     to_bus: ToBus

@@ -359,7 +359,7 @@ def fault(rows: Rows, row: int, field: str | None, kind: str, text: str, hint: s
 
 def _needs_std_type(rows: Rows) -> list[Problem]:
     problems = []
-    matrices = rows.values(phasing.MATRICES[0]) if rows.kind is e.Line else [None] * len(rows)
+    instead = rows.values(rows.kind.instead[0]) if rows.kind.instead else [None] * len(rows)
     for name in rows.kind.from_std_type:
         values = rows.values(name)
         if None in values:
@@ -367,7 +367,7 @@ def _needs_std_type(rows: Rows) -> list[Problem]:
             problems += [
                 fault(rows, row, name, "missing-parameter", text)
                 for row, value in enumerate(values)
-                if value is None and matrices[row] is None
+                if value is None and instead[row] is None
             ]
     return problems
 

@@ -294,10 +294,11 @@ def _kind(kind: type[Element]) -> Schema:
 
 
 def _std_type(kind: type[Element]) -> Schema:
-    """A standard type stands for the electrical parameters."""
+    """A standard type, or what stands instead, for the electrical parameters."""
     if not kind.from_std_type:
         return {}
-    return {"anyOf": [{"required": list(kind.from_std_type)}, {"required": ["std_type"]}]}
+    ways = [kind.from_std_type, ("std_type",), *([kind.instead] if kind.instead else [])]
+    return {"anyOf": [{"required": list(way)} for way in ways]}
 
 
 def _study(name: str, study: Study) -> Schema:

@@ -8,6 +8,7 @@ phases they have; a regulator is a single-phase transformer with its tap.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,12 @@ STEP_PERCENT = 0.625
 def letters(nodes: str) -> str:
     """“3.1” → “ca”"""
     return "".join("abc"[int(node) - 1] for node in nodes.split("."))
+
+
+def of_phases(nodes: str) -> dict[str, str]:
+    """The field `phases`, which needs no word for all three."""
+    word = letters(nodes)
+    return {} if word == "abc" else {"phases": word}
 
 
 def graph(name: str, taps: Mapping[str, int] | None = None) -> dict[str, Any]:
@@ -54,16 +61,21 @@ def _elements(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str, An
             f"switch {switch.switch}",
             element(
                 "Switch", bus=f"b{switch.from_bus}", element=f"b{switch.to_bus}",
-                closed=switch.closed, phases=letters(switch.nodes),
+                closed=switch.closed, **of_phases(switch.nodes),
             ),
         )  # fmt: skip
     yield from _transformers(feeder, taps)
     for capacitor in feeder.capacitors.values():
-        parts = {"q_mvar": -capacitor.kvar / 1e3, "phases": letters(capacitor.nodes)}
-        yield capacitor.capacitor, element("Capacitor", bus=f"b{capacitor.bus}", **parts)
+        yield (
+            capacitor.capacitor,
+            element(
+                "Capacitor", bus=f"b{capacitor.bus}", q_mvar=-capacitor.kvar / 1e3,
+                **of_phases(capacitor.nodes),
+            ),
+        )  # fmt: skip
     for load in feeder.loads.values():
         at = f"m{load.line}" if load.line else f"b{load.bus}"
-        wired = {"phases": letters(load.nodes), "type": load.conn}
+        wired = of_phases(load.nodes) or {"type": load.conn}
         powers = {"p_mw": load.kw / 1e3, "q_mvar": load.kvar / 1e3}
         yield load.load, element("Load", bus=at, **powers, **wired, **SHARES[load.model])
 
@@ -72,7 +84,7 @@ def _lines(feeder: Feeder) -> Iterator[tuple[str, Any]]:
     loaded = {load.line for load in feeder.loads.values() if load.line}
     for line in feeder.lines.values():
         start, end, km = f"b{line.from_bus}", f"b{line.to_bus}", line.length_ft * KM_PER_FOOT
-        parts = {"phases": "".join(sorted(letters(line.nodes))), **_matrices(feeder, line.config)}
+        parts = {**of_phases(line.nodes), **_matrices(feeder, line.config)}
         if line.line not in loaded:
             ends = {"from_bus": start, "to_bus": end}
             yield line.line, element("Line", **ends, length_km=km, **parts)
@@ -115,8 +127,7 @@ def _transformers(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str
             ),
         )  # fmt: skip
     for regulator in feeder.regulators.values():
-        phases = letters(regulator.nodes)
-        parts = {"vector_group": "YNyn0"} if phases == "abc" else {"phases": phases}
+        parts = of_phases(regulator.nodes) or {"vector_group": "YNyn0"}
         kv = (regulator.kv, regulator.kv)
         yield (
             regulator.regulator,
@@ -218,3 +229,38 @@ def _bank(connection: str, direction: str, far_kv: float) -> dict[str, Any]:
         )
         for near, far in how
     }  # fmt: skip
+
+
+# -- an example that README posts ------------------------------------------------------------------
+
+
+def example() -> dict[str, Any]:
+    """The 13-node feeder as a request."""
+    settings = {"solver": "opendss", "mode": "unbalanced", "frequency": 60}
+    return {
+        "simulationType": "powerflow",
+        "elements": _rounded(graph("ieee13")),
+        "settings": settings,
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """To nine digits, which is far beyond what the data sheets give."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items() if each is not None}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value
+
+
+def write(request: Mapping[str, Any]) -> str:
+    """A request as text, one element a line."""
+    lines = [
+        f"    {json.dumps(id_, ensure_ascii=False)}: {json.dumps(each, ensure_ascii=False)}"
+        for id_, each in request["elements"].items()
+    ]
+    return (
+        f'{{\n  "simulationType": {json.dumps(request["simulationType"])},\n  "elements": {{\n'
+        + ",\n".join(lines)
+        + f'\n  }},\n  "settings": {json.dumps(request["settings"])}\n}}\n'
+    )

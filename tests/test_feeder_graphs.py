@@ -163,6 +163,11 @@ def test_input_and_losses_are_the_published_ones(name, source_kw, losses_kw):
     assert 1e3 * found.beside["losses"].p_mw == approx(losses_kw, rel=5e-4)
 
 
+def test_the_example_is_the_feeder():
+    path = Path(__file__).parents[1] / "examples" / "ieee13.json"
+    assert path.read_text() == feeders.write(feeders.example())
+
+
 def test_a_phase_that_a_bus_lacks_has_no_number():
     """632 ── 645 has b and c, 684 ── 611 c alone."""
     found, graph = answer("ieee13"), elements("ieee13")
