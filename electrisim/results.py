@@ -110,6 +110,7 @@ COLUMNS_3PH: Mapping[type[Element], tuple[str, ...]] = MappingProxyType({
         *_interleaved("pl_*_mw", "ql_*_mvar"), *_interleaved("i_*_hv_ka", "i_*_lv_ka"),
         *_phases("loading_*_percent"), "loading_percent",
     ),
+    e.Switch: (),
 })  # fmt: skip
 
 UNITS: Mapping[str, str] = MappingProxyType(
