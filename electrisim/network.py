@@ -422,6 +422,8 @@ def _positive(rows: Rows, names: Iterable[str]) -> list[Problem]:
 
 def _check_transformer(network: Network, rows: Rows) -> list[Problem]:
     network.warnings += _contradicting_shifts(rows)
+    if phasing.any_partial(rows):
+        network.warnings += phasing.odd_windings(rows, network.rows(e.Bus).column("vn_kv"))
     return [
         *_needs_std_type(rows),
         *_no_loop(rows, "hv_bus", "lv_bus"),

@@ -108,6 +108,27 @@ def nominal(branches: Array) -> Array:
     return np.where(np.abs(branches).sum(axis=2) == 2, math.sqrt(3), 1.0)
 
 
+#: A winding of another rated voltage than this, of what it lies between, is worth a word [1].
+USUAL = (0.7, 1.4)
+
+
+def odd_windings(rows: Rows, vn_kv: Array) -> Iterator[str]:
+    """A sentence per winding of a single-phase unit that is far from its bus's nominal voltage.
+
+    vn_kv  of the buses: that between phases, which who thinks of one phase may take for its own
+    """
+    for port, (bus, rated) in enumerate((("hv_bus", "vn_hv_kv"), ("lv_bus", "vn_lv_kv"))):
+        for row in np.flatnonzero(partial(rows)).tolist():
+            word, at = words(rows, port)[row], int(rows.at[bus][row])
+            kv = getattr(rows.elements[row], rated)
+            if at < 0 or kv is None or USUAL[0] < kv / (vn_kv[at] * across(word)) < USUAL[1]:
+                continue
+            yield (
+                f"{rows.label(row)} has {rated} {kv:g} at a bus of vn_kv {vn_kv[at]:g}, where what "
+                f"it lies between ({word}) is nominally at {vn_kv[at] * across(word):.4g} kV."
+            )
+
+
 def triangle(rows: list[list[float]]) -> Array:
     """A symmetric matrix from its lower triangle."""
     size = len(rows)

@@ -284,3 +284,13 @@ def test_grids_of_different_phases_may_differ_at_one_bus():
     found, expected = (columns(in_phases(each), "Bus") for each in (elements, whole))
     for a in "abc":
         assert found[f"vm_{a}_pu"] == approx(expected[f"vm_{a}_pu"], abs=1e-6)
+
+
+def test_a_winding_far_from_the_voltage_of_its_phase_is_told():
+    """7.2 kV at a bus of 7.2 kV, whose phases are at 4.16 kV to earth."""
+    elements = {
+        "b1": bus(7.2), "b2": bus(0.416), "grid": grid("b1", phases="a"),
+        "t": unit("b1", "b2", phases="a"),
+    }  # fmt: skip
+    (warning,) = decoded(elements, **UNBALANCED)[1].warnings
+    assert "vn_hv_kv 7.2 at a bus of vn_kv 7.2" in warning and "4.157 kV" in warning

@@ -881,7 +881,7 @@ def test_every_fault_is_told_at_once(client):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("typ", ["Line 1ph", "Transformer 1ph", "Load 1ph", "Source 1ph", "DC Bus"])
+@pytest.mark.parametrize("typ", ["B2B VSC", "Line DC", "Load DC", "DC Bus"])
 def test_a_kind_that_cannot_be_represented_refuses_the_study_by_name(client, typ):
     answer = ask(client, feeder(entry(typ, "odd one", bus="b")))
     assert f"{typ} “odd one”" in answer["error"]

@@ -332,3 +332,80 @@ def switch(values: Values, entry: Entry, about: About) -> None:
         about.ignored("et", told, "is not b, l, t or t3")
     elif told is not None:
         values["et"] = _ET[told.lower()]
+
+
+# -- single-phase elements -------------------------------------------------------------------------
+
+
+def _phases(entry: Entry, about: About) -> str:
+    """“a”, or with a delta connection what lies between this phase and the next."""
+    given = present(entry.get("phase"))
+    phase = 1.0 if given is ABSENT else number(given)
+    if phase not in (1, 2, 3):
+        about.problem("unknown-value", f"has the phase {shorten(given)}; it is 1, 2 or 3", "phase")
+        return "a"
+    first = int(phase) - 1
+    is_delta = str(entry.get("conn")).strip().lower() == "delta"
+    return "abc"[first] + ("abc"[(first + 1) % 3] if is_delta else "")
+
+
+def line_of_one_phase(values: Values, entry: Entry, about: About) -> None:
+    """One conductor has no connection; its values are a matrix of one entry, without a rating."""
+    values["phases"] = _phases({"phase": entry.get("phase")}, about)
+    for quantity in ("r_{}ohm", "x_{}ohm", "c_{}nf"):
+        own = number(values.get(f"{quantity.format('')}_per_km"))
+        if own is not None:
+            values[f"{quantity.format('matrix_')}_per_km"] = [[own]]
+    if "r_matrix_ohm_per_km" in values and "x_matrix_ohm_per_km" in values:
+        for name in ("r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km"):
+            values.pop(name, None)
+
+
+def transformer_of_one_phase(values: Values, entry: Entry, about: About) -> None:
+    """The dialog has no iron losses and no no-load current."""
+    values["phases"] = _phases(entry, about)
+    values.setdefault("pfe_kw", 0.0)
+    values.setdefault("i0_percent", 0.0)
+    _from_kilo(values, "sn_mva")
+    if "tap_pos" in values:
+        text = f"has tap_pos {shorten(values.pop('tap_pos'))}, of which nobody says how much it is"
+        about.problem("missing-parameter", text, "tap_pos")
+
+
+def power_of_one_phase(values: Values, entry: Entry, about: About) -> None:
+    """Kilowatts win over megawatts; a power factor other than 1 counts where there are no kvar."""
+    values["phases"] = _phases(entry, about)
+    for field, word in (("p_mw", "p_kw"), ("q_mvar", "q_kvar")):
+        kilo = number(entry.get(word))
+        if kilo is not None and (kilo or field not in values):
+            values[field] = kilo / 1e3
+    pf, p_mw = number(entry.get("pf")), number(values.get("p_mw"))
+    if pf is None or not 0 < abs(pf) < 1 or p_mw is None:
+        return
+    if number(values.get("q_mvar", 0)):
+        about.note(f"it has both reactive power and pf {pf:g}; the reactive power was taken")
+    else:
+        values["q_mvar"] = math.copysign(p_mw * math.tan(math.acos(abs(pf))), p_mw * pf)
+
+
+def generator_of_one_phase(values: Values, entry: Entry, about: About) -> None:
+    power_of_one_phase(values, entry, about)
+    _from_kilo(values, "sn_mva")
+    model = present(entry.get("model"))
+    if model is not ABSENT and number(model) != 1:
+        text = f"has model {shorten(model)}; only 1, constant power, can be represented"
+        about.problem("unsupported", text, "model")
+
+
+def source_of_one_phase(values: Values, entry: Entry, about: About) -> None:
+    values["phases"] = _phases(entry, about)
+    if len(values["phases"]) == 2:
+        text = "is connected in delta; a source of one phase holds it to earth"
+        about.problem("unsupported", text, "conn")
+        values["phases"] = values["phases"][0]
+
+
+def _from_kilo(values: Values, name: str) -> None:
+    kilo = number(values.get(name))
+    if kilo is not None:
+        values[name] = kilo / 1e3

@@ -11,14 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from electrisim import elements as e
 from electrisim.elements import Element
+from electrisim.engine import Engines
 from electrisim.fields import ABSENT, present, read
+from electrisim.network import Network
 from electrisim.problems import Problem, shorten
 from electrisim.results import Answer
 from electrisim.studies import powerflow
 from electrisim.wire.frontend import controllers
 from electrisim.wire.frontend.conversions import flag, number
+from electrisim.wire.frontend.one_number import in_one
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken
 from electrisim.wire.frontend.tables import POWER_FLOW
@@ -127,10 +132,19 @@ def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
     def echo(kind: type[Element], id_: str) -> Body:
         return opendss_echo(request, kind, id_)
 
-    body, incomplete = write_lists(request.network, found.tables, POWER_FLOW["opendss"], echo)
+    network = found.network or request.network
+    tables = in_one(network, found.tables) if network.is_phased else found.tables
+    body, incomplete = write_lists(network, tables, POWER_FLOW["opendss"], echo)
     if "script" in found.beside:
         body["opendss_commands"] = found.beside["script"]
     return body, incomplete
+
+
+def _run_opendss(network: Network, settings: powerflow.PowerFlow, engines: Engines) -> Answer:
+    """What has elements of fewer phases than three is solved phase by phase."""
+    if network.is_phased:
+        settings = msgspec.structs.replace(settings, mode="unbalanced")
+    return powerflow.run(network, settings, engines)
 
 
 def opendss_echo(request: Request, kind: type[Element], id_: str) -> Body:
@@ -140,4 +154,4 @@ def opendss_echo(request: Request, kind: type[Element], id_: str) -> Body:
 
 
 ON_PANDAPOWER = Spoken(_read_pandapower, powerflow.run, _write_pandapower)
-ON_OPENDSS = Spoken(_read_opendss, powerflow.run, _write_opendss)
+ON_OPENDSS = Spoken(_read_opendss, _run_opendss, _write_opendss)

@@ -19,6 +19,7 @@ from electrisim import elements as e
 from electrisim.elements import FIELDS, Element
 from electrisim.fields import ABSENT, Field, present, read
 from electrisim.network import Entry
+from electrisim.phasing import ZERO_OF_LINES
 from electrisim.problems import nearest, shorten
 from electrisim.wire.frontend.conversions import flag, number
 from electrisim.wire.frontend.report import About, Report
@@ -54,6 +55,9 @@ def read_elements(
     items = list(_items(entries, report))
     _unique_buses(items)
     index = _Index(items)
+    if any("phase" in item.spelling.beyond for item in items):
+        # With elements of one phase beside them, lines of three need their zero sequence.
+        report.beyond |= frozenset(ZERO_OF_LINES)
     found: list[Entry] = []
     kept: set[str] = set()
     # Switches come last: what they switch must have been kept.
@@ -159,7 +163,13 @@ def _element(item: Item, index: _Index, kept: set[str]) -> Element | None:
         values["reference"] = line.about.id if line else values["reference"]
     if item.kind is e.Switch:
         _say_what_is_switched(item, values, targets["element"])
-    unsent = [name for name in _essential(item.spelling) if not _sent(item, values, name)]
+    instead = item.kind.instead
+    replaced = item.kind.from_std_type if instead and values.keys() >= {*instead} else ()
+    unsent = [
+        name
+        for name in _essential(item.spelling)
+        if name not in replaced and not _sent(item, values, name)
+    ]
     if unsent and item.kind is not e.Bus:
         item.about.note(f"left out, because the request does not say its {', '.join(unsent)}")
         return None

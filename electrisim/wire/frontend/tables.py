@@ -98,7 +98,6 @@ _WINDINGS = " ".join(
     for side in ("hv", "mv", "lv")
 )
 _ZERO_WINDINGS = " ".join(f"vk0_{side}_percent vkr0_{side}_percent" for side in ("hv", "mv", "lv"))
-_SINGLE_PHASE = Spelling(None, refusal="is single-phase, which no study of this server models yet")
 _UNSPOKEN = Spelling(
     None, refusal="is a kind of which the browser does not send what it is made of"
 )
@@ -334,11 +333,44 @@ SPELLINGS: Mapping[str, Spelling] = MappingProxyType({
     "Load DC": _UNSPOKEN,
     "Source DC": _UNSPOKEN,
     "Line DC": _UNSPOKEN,
-    "Line 1ph": _SINGLE_PHASE,
-    "Transformer 1ph": _SINGLE_PHASE,
-    "Load 1ph": _SINGLE_PHASE,
-    "Generator 1ph": _SINGLE_PHASE,
-    "Source 1ph": _SINGLE_PHASE,
+    "Line 1ph": Spelling(
+        e.Line,
+        _same("length_km r_ohm_per_km x_ohm_per_km c_nf_per_km in_service"),
+        _FROM_TO,
+        beyond=_words("phase conn"),
+        convert=c.line_of_one_phase,
+    ),
+    "Transformer 1ph": Spelling(
+        e.Transformer,
+        _same("vk_percent vkr_percent vn_hv_kv vn_lv_kv tap_pos in_service", sn_kva="sn_mva"),
+        MappingProxyType({"hv_bus": ("hv_bus", "busFrom"), "lv_bus": ("lv_bus", "busTo")}),
+        unset=_words("tap_pos"),
+        beyond=_words("phase conn"),
+        convert=c.transformer_of_one_phase,
+    ),
+    "Load 1ph": Spelling(
+        e.Load,
+        _same("p_mw q_mvar in_service"),
+        _BUS,
+        beyond=_words("p_kw q_kvar pf phase conn kv", HARMONICS),
+        convert=c.power_of_one_phase,
+    ),
+    "Generator 1ph": Spelling(
+        e.StaticGenerator,
+        _same("p_mw q_mvar in_service", sn_kva="sn_mva"),
+        _BUS,
+        unset=_words("sn_kva"),
+        beyond=_words("p_kw q_kvar phase conn kv model", HARMONICS),
+        convert=c.generator_of_one_phase,
+    ),
+    "Source 1ph": Spelling(
+        e.ExternalGrid,
+        _same("vm_pu va_degree in_service"),
+        _BUS,
+        unset=_words("vm_pu"),
+        beyond=_words("s_sc_max_mva phase conn"),
+        convert=c.source_of_one_phase,
+    ),
 })  # fmt: skip
 
 
