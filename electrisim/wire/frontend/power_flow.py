@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from electrisim import elements as e
+from electrisim.control.plan import controllers as controlled
 from electrisim.elements import Element
 from electrisim.engine import Engines
 from electrisim.fields import ABSENT, present, read
@@ -143,7 +144,9 @@ def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
 def _run_opendss(network: Network, settings: powerflow.PowerFlow, engines: Engines) -> Answer:
     """What has elements of fewer phases than three is solved phase by phase."""
     if network.is_phased:
-        settings = msgspec.structs.replace(settings, mode="unbalanced")
+        # The dialog asks for controllers whether there are any or not.
+        acts = settings.run_control and bool(controlled(network))
+        settings = msgspec.structs.replace(settings, mode="unbalanced", run_control=acts)
     return powerflow.run(network, settings, engines)
 
 
