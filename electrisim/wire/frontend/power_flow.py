@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from electrisim import elements as e
-from electrisim.control.plan import controllers as controlled
 from electrisim.elements import Element
 from electrisim.engine import Engines
 from electrisim.fields import ABSENT, present, read
@@ -133,7 +132,7 @@ def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
     def echo(kind: type[Element], id_: str) -> Body:
         return opendss_echo(request, kind, id_)
 
-    network = found.network or request.network
+    network = request.network
     tables = in_one(network, found.tables) if network.is_phased else found.tables
     body, incomplete = write_lists(network, tables, POWER_FLOW["opendss"], echo)
     if "script" in found.beside:
@@ -144,9 +143,7 @@ def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
 def _run_opendss(network: Network, settings: powerflow.PowerFlow, engines: Engines) -> Answer:
     """What has elements of fewer phases than three is solved phase by phase."""
     if network.is_phased:
-        # The dialog asks for controllers whether there are any or not.
-        acts = settings.run_control and bool(controlled(network))
-        settings = msgspec.structs.replace(settings, mode="unbalanced", run_control=acts)
+        settings = msgspec.structs.replace(settings, mode="unbalanced")
     return powerflow.run(network, settings, engines)
 
 
