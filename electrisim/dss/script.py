@@ -386,9 +386,14 @@ class Script:
 
     def _like(self, thing: Thing, value: Value, command: Command) -> None:
         model = self._find(thing.class_, value.text, command)
+        if thing.class_ == "line":
+            # Measured on both builds: of a line its units are forgotten, and its line code.
+            text = f"{thing.id} is like another line, of which OpenDSS loses a part: say it anew."
+            self._fault(command.place, text, "refused-property", thing.id)
+            return
         for key, each in list(model.values.items()) if model else ():
-            # Where it is connected stays its own.
-            if not isinstance(each, values.BusAt):
+            # Where it is connected stays its own, and so (measured) which side leads.
+            if not isinstance(each, values.BusAt) and key != "leadlag":
                 thing.set(key, each)
 
     # -- other commands ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-import ieee13
+import ieee
 import numpy as np
 import pytest
 from bricks import ENGINES, bus, cable, element, grid, load, solve
@@ -93,6 +93,17 @@ CIRCUITS = {
         New Load.f bus1=b kv=12.47 kw=-100 pf=.9
         New Load.g bus1=b kv=12.47 kw=100 kvar=10 kva=200
         New Load.h bus1=b
+        """,
+    "objects like others": SOURCE + LINE + """
+        New Transformer.t buses=[b c] kvs=[12.47 .48] kvas=[500 400] conns=[delta wye] xhl=5
+        ~ %rs=[1 .5] leadlag=lead
+        New Transformer.u like=t buses=[b d]
+        New Capacitor.c bus1=b kv=12.47 kvar=300
+        New Capacitor.d like=c bus1=b
+        New Generator.g bus1=b kv=12.47 kw=100 pf=.9
+        New Generator.gg like=g bus1=b
+        New Load.x bus1=c kv=.48 kw=50
+        New Load.y like=x bus1=d
         """,
     "powers of generators": SOURCE + LINE + """
         New Generator.a bus1=b kv=12.47 kvar=50 kw=100
@@ -222,21 +233,42 @@ def test_our_own_words_make_the_same_circuit(name):
                 assert abs(one - other) < 1e-9 * abs(one)
 
 
-@pytest.mark.skipif(not ieee13.TABLES.exists(), reason="reads ../shared")
-def test_the_ieee_13_node_feeder_has_its_published_voltages():
-    """35 voltages, printed to four decimals; what the tables themselves reach is 2.1e-4 pu."""
-    body = {"simulationType": "powerflow", "elements": {"opendss": ieee13.script()}}
+#: Feeder → largest deviation from the published voltages [pu], and of how many it is. What the
+#: tables themselves leave: of the 123-node feeder three at node 610 stand out, where the published
+#: run has another transformer.
+PUBLISHED = {
+    "ieee13": (2.5e-4, 35), "ieee34": (4e-4, 87), "ieee37": (4e-4, 114), "ieee123": (2e-3, 268),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not ieee.TABLES.exists(), reason="reads ../shared")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_ieee_feeders_have_their_published_voltages(name):
+    feeder = ieee.Feeder(name)
+    body = {"simulationType": "powerflow", "elements": {"opendss": feeder.script()}}
     status, _, answer = answer_request(json.dumps(body).encode(), ENGINES, {})
     answer = json.loads(answer)
     assert status == 200, answer["errors"]
     buses = {row["id"]: row for row in answer["results"]["busbars"]}
-    published = ieee13.table("published_voltages")
-    assert len(published) == 35
-    for row in published:
-        phase = row["phase"].lower()
-        found = buses[f"bus.{row['bus']}"]
-        assert found[f"vm_{phase}_pu"] == pytest.approx(float(row["v_pu"]), abs=2.5e-4)
-        assert found[f"va_{phase}_degree"] == pytest.approx(float(row["angle_deg"]), abs=0.02)
+    apart = [
+        abs(magnitude_pu(buses[f"bus.{row['bus']}"], row["phase"].lower()) - float(row["v_pu"]))
+        for row in feeder.table("published_voltages")
+    ]
+    largest, count = PUBLISHED[name]
+    assert sum(deviation < largest for deviation in apart) >= count
+
+
+def magnitude_pu(bus_: dict[str, float], phase: str) -> float:
+    """Of one phase, or between two."""
+    volts = [bus_[f"vm_{a}_pu"] * np.exp(1j * np.radians(bus_[f"va_{a}_degree"])) for a in phase]
+    return abs(volts[0]) if len(volts) == 1 else abs(volts[0] - volts[1]) / np.sqrt(3)
+
+
+@pytest.mark.skipif(not ieee.TABLES.exists(), reason="reads ../shared")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_ieee_feeders_are_what_opendss_makes_of_the_scripts(name):
+    script = ieee.Feeder(name).script()
+    assert_same("\n".join(x for x in script.splitlines() if not x.startswith("New RegControl")))
 
 
 # -- graph to script to graph ----------------------------------------------------------------------

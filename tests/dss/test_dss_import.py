@@ -9,7 +9,7 @@ import time
 import zipfile
 from typing import Any
 
-import ieee13
+import ieee
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,9 +107,9 @@ def test_controls_are_noted_and_taps_stay(client):
     assert "taps and steps stay" in body["notes"][0]["message"]
 
 
-@pytest.mark.skipif(not ieee13.TABLES.exists(), reason="reads ../shared")
+@pytest.mark.skipif(not ieee.TABLES.exists(), reason="reads ../shared")
 def test_the_ieee_13_node_feeder_is_the_same_for_both(client):
-    parity = imported(client, ieee13.script())["parity"]
+    parity = imported(client, ieee.Feeder("ieee13").script())["parity"]
     assert parity["status"] == "agree"
     assert parity["nodes"] == 35 + 3
     assert parity["max_vm_difference_pu"] < 1e-6
@@ -161,6 +161,7 @@ ATTACKS = {
     "New Load.x bus1=b model=4": "has model 4",
     "New Line.x bus1=a.1.2.3 bus2=b.2.3.1": "a transposition",
     "New Line.x bus1=a bus2=b phases=1000000000": "conductors",
+    "New Line.x like=cable bus1=a bus2=b": "like another line",
     "New Capacitor.x bus1=b numsteps=1000000000": "steps",
     "New Transformer.x windings=1000000000": "must be from 1 to 10",
 }
