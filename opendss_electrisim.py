@@ -271,7 +271,8 @@ class OpenDSSModel:
 
     def _tables(self, flows: Flows) -> Tables:
         if not self.circuit.unbalanced:
-            return Balanced(self.circuit, self.voltages(), flows).tables()
+            mva = {kind: flow.sum(axis=2) for kind, flow in flows.mva.items()}
+            return Balanced(self.circuit, self.voltages(), mva, flows.drawn.sum(axis=1)).tables()
         return Unbalanced(self.circuit, self._phases_kv(), flows).tables()
 
     def script(self) -> str:

@@ -129,28 +129,46 @@ class Flows:
 
 
 class Balanced:
-    """Result columns of a balanced study: all three phases together, the positive sequence."""
+    """Result columns of a balanced study: all three phases together, the positive sequence.
 
-    def __init__(self, circuit: Circuit, voltage_kv: Array, flows: Flows) -> None:
+    Of one solution, or of many: then arrays have an axis of cases before that of the elements.
+
+    voltage_kv  of the nodes, line to line, shape (…, nodes)
+    flows       kind → what flows into each port of its elements, shape (…, n, ports) [MVA]
+    drawn       by what has one port, at each bus, shape (…, n_bus) [MVA]
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        voltage_kv: Array,
+        flows: Mapping[type[Element], Array],
+        drawn: Array,
+    ) -> None:
         self.circuit = circuit
         self.network = circuit.network
         self.settings = circuit.settings
-        self.flows = {kind: flow.sum(axis=2) for kind, flow in flows.mva.items()}
-        self.drawn = flows.drawn.sum(axis=1)
-        self.voltage_kv = np.append(voltage_kv, np.nan)
+        self.flows = flows
+        self.drawn = drawn
+        nowhere = np.full((*voltage_kv.shape[:-1], 1), np.nan)
+        self.voltage_kv = np.concatenate([voltage_kv, nowhere], axis=-1)
         self.vn_kv = circuit.vn_kv
 
     def tables(self) -> dict[type[Element], Columns]:
         tables: dict[type[Element], Columns] = {}
         for kind in self.network.kinds:
-            if kind is e.Bus:
-                tables[kind] = self._buses()
-            elif kind in COLUMNS:
-                rows = self.network.rows(kind)
-                columns = self._powers(kind)
-                columns.update(_MORE[kind](self, rows, columns) if kind in _MORE else {})
-                tables[kind] = {name: columns[name] for name in COLUMNS[kind]}
+            if kind in COLUMNS:
+                tables[kind] = self.table(kind)
         return tables
+
+    def table(self, kind: type[Element]) -> Columns:
+        """All columns of a kind."""
+        if kind is e.Bus:
+            return self._buses()
+        rows = self.network.rows(kind)
+        columns = self._powers(kind)
+        columns.update(_MORE[kind](self, rows, columns) if kind in _MORE else {})
+        return {name: columns[name] for name in COLUMNS[kind]}
 
     def _buses(self) -> Columns:
         supplied = self.circuit.topology.bus
@@ -160,7 +178,7 @@ class Balanced:
     def _powers(self, kind: type[Element]) -> Columns:
         columns: Columns = {}
         for number, port in enumerate(kind.ports):
-            power = port.sign * self.flows[kind][:, number]
+            power = port.sign * self.flows[kind][..., number]
             columns[port.p] = power.real
             if port.q:
                 columns[port.q] = power.imag
@@ -168,7 +186,7 @@ class Balanced:
 
     def _voltage(self, side: str, node: Array) -> Columns:
         """vm and va of a node each; `side` is a middle part of the columns' names."""
-        volts = self.voltage_kv[node] / np.append(self.vn_kv, np.nan)[node]
+        volts = self.voltage_kv[..., node] / np.append(self.vn_kv, np.nan)[node]
         return {f"vm_{side}pu": np.abs(volts), f"va_{side}degree": np.rad2deg(np.angle(volts))}
 
     def at_bus(self, rows: Rows, columns: Columns) -> Columns:
@@ -181,12 +199,12 @@ class Balanced:
     def branch(self, rows: Rows, columns: Columns) -> Columns:
         """Losses, and voltage and current at every port."""
         flow, nodes = self.flows[rows.kind], self._nodes(rows)
-        more = {"pl_mw": flow.sum(axis=1).real, "ql_mvar": flow.sum(axis=1).imag}
+        more = {"pl_mw": flow.sum(axis=-1).real, "ql_mvar": flow.sum(axis=-1).imag}
         for number, port in enumerate(rows.kind.ports):
             side = port.p.removeprefix("p_").removesuffix("mw")
             more.update(self._voltage(side, nodes[:, number]))
-            kv = np.abs(self.voltage_kv[nodes[:, number]])
-            more[f"i_{side}ka"] = np.abs(flow[:, number]) / (np.sqrt(3) * kv)
+            kv = np.abs(self.voltage_kv[..., nodes[:, number]])
+            more[f"i_{side}ka"] = np.abs(flow[..., number]) / (np.sqrt(3) * kv)
         return more
 
     def line(self, rows: Rows, columns: Columns) -> Columns:
@@ -220,12 +238,13 @@ class Balanced:
     def _loading(self, rows: Rows, more: Columns, rated_mva: Mapping[str, Array]) -> Array:
         """The highest loading of the windings, by current or by power [%]."""
         if self.settings.trafo_loading == "power":
-            apparent = np.abs(self.flows[rows.kind]).T
+            apparent = np.moveaxis(np.abs(self.flows[rows.kind]), -1, 0)
         else:
             apparent = np.stack(
                 [more[f"i_{s}_ka"] * rows.column(f"vn_{s}_kv") * np.sqrt(3) for s in rated_mva]
             )
-        return np.asarray(100 * np.max(apparent / np.stack(list(rated_mva.values())), axis=0))
+        shares = [part / mva for part, mva in zip(apparent, rated_mva.values(), strict=True)]
+        return np.asarray(100 * np.max(shares, axis=0))
 
     def _nodes(self, rows: Rows) -> Array:
         """The node of each port, -1 without supply, shape (n, ports)."""

@@ -22,7 +22,6 @@ from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from electrisim import elements as e
@@ -30,9 +29,9 @@ from electrisim.certificate import ABSOLUTE_MVA, RELATIVE, VOLTAGE_PU
 from electrisim.change import Changes, Edits, Series, Spots, changed
 from electrisim.completion import complete
 from electrisim.elements import Element
-from electrisim.network import Array, Network, Rows, line_rating_ka
+from electrisim.injections import CONSTANT, LAWS, Values
+from electrisim.network import Array, Network, line_rating_ka
 from electrisim.problems import ProblemError
-from electrisim.pvsystem import power_mva
 from electrisim.results import COLUMNS, Certificate
 from electrisim.sweep import CHUNK_SECONDS, Chunk, solve_each
 from electrisim.topology import Topology
@@ -83,65 +82,6 @@ BRANCHES: Mapping[type[Element], str] = MappingProxyType(
         e.Impedance: "impedance",
     }
 )
-
-Get = Callable[[str], Array]
-
-
-def _scaled(get: Get) -> Array:
-    return np.asarray(get("scaling") * (get("p_mw") + 1j * get("q_mvar")))
-
-
-def _constant_part(get: Get) -> Array:
-    return np.asarray(get("ps_mw") + 1j * get("qs_mvar"))
-
-
-def _three_phases(get: Get) -> Array:
-    p = get("p_a_mw") + get("p_b_mw") + get("p_c_mw")
-    q = get("q_a_mvar") + get("q_b_mvar") + get("q_c_mvar")
-    return np.asarray(get("scaling") * (p + 1j * q))
-
-
-def _motor(get: Get) -> Array:
-    share = get("loading_percent") / get("efficiency_percent") * get("scaling")
-    tangent = np.sqrt(1 / get("cos_phi") ** 2 - 1)
-    return np.asarray(get("pn_mech_mw") * share * (1 + 1j * tangent))
-
-
-_PQ = ("p_mw", "q_mvar", "scaling")
-_PHASES = tuple(f"{pq}_{ph}_{unit}" for pq, unit in (("p", "mw"), ("q", "mvar")) for ph in "abc")
-_MOTOR = ("pn_mech_mw", "efficiency_percent", "loading_percent", "cos_phi", "scaling")
-
-#: How the constant power of a kind follows from its fields, with the sign of its result columns
-#: [MVA], and the fields that matter.
-LAWS: Mapping[type[Element], tuple[Callable[[Get], Array], tuple[str, ...]]] = MappingProxyType(
-    {
-        e.Load: (_scaled, _PQ),
-        e.StaticGenerator: (_scaled, _PQ),
-        e.Storage: (_scaled, _PQ),
-        e.Motor: (_motor, _MOTOR),
-        e.Ward: (_constant_part, ("ps_mw", "qs_mvar")),
-        e.ExtendedWard: (_constant_part, ("ps_mw", "qs_mvar")),
-        e.AsymmetricLoad: (_three_phases, (*_PHASES, "scaling")),
-        e.AsymmetricStaticGenerator: (_three_phases, (*_PHASES, "scaling")),
-    }
-)
-
-#: Kinds that draw constant power, loads by their shares.
-CONSTANT = (*LAWS, e.PVSystem)
-
-
-_SHARES = ("const_z_p_percent", "const_i_p_percent", "const_z_q_percent", "const_i_q_percent")
-
-
-def _following(get: Get, vm_pu: Array) -> Array:
-    """What loads draw at these voltages of their buses [MVA]."""
-
-    def share(letter: str) -> Array:
-        z, i = (get(f"const_{part}_{letter}_percent") / 100 for part in "zi")
-        return np.asarray(1 - z - i + i * vm_pu + z * vm_pu**2)
-
-    p, q = get("p_mw") * share("p"), get("q_mvar") * share("q")
-    return np.asarray(get("scaling") * (p + 1j * q))
 
 
 def _within_arrays(network: Network, kind: type[Element], field: str, rows: Array) -> bool:
@@ -198,74 +138,6 @@ def _groups(network: Network, changes: Changes) -> Iterator[tuple[Edits, Array]]
 # -- from changes to inputs ------------------------------------------------------------------------
 
 
-class _Values:
-    """Fields under some cases: (n_cases, n_elements) where a case changes one, else (1, n).
-
-    load_vm_pu  voltage at every load, by which it draws; None where loads follow no voltage
-    """
-
-    def __init__(self, network: Network, load_vm_pu: Array | None = None) -> None:
-        self.network = network
-        self.load_vm_pu = load_vm_pu
-        self.changed: dict[tuple[type[Element], str], Array] = {}
-
-    def get(self, kind: type[Element], field: str) -> Array:
-        """A field of every element of a kind under the cases."""
-        found = self.changed.get((kind, field))
-        return self.network.rows(kind).column(field)[None] if found is None else found
-
-    def kinds(self) -> set[type[Element]]:
-        """The kinds of which a case changes something."""
-        return {kind for kind, _ in self.changed}
-
-    def set(self, kind: type[Element], field: str, count: int, at: Series | Spots) -> None:
-        """Change a field in some cases, numbered from 0 to count."""
-        if (kind, field) not in self.changed:
-            column = self.network.rows(kind).column(field)
-            self.changed[kind, field] = np.repeat(column[None], count, axis=0)
-        column = self.changed[kind, field]
-        if isinstance(at, Series):
-            column[:, at.rows] = at.values
-        else:
-            column[at.cases, at.rows] = at.values
-
-    def take(self, rows: Array) -> _Values:
-        """The fields under some of the cases."""
-        vm_pu = self.load_vm_pu
-        if vm_pu is not None and len(vm_pu) > 1:
-            vm_pu = vm_pu[rows]
-        part = _Values(self.network, vm_pu)
-        part.changed = {key: column[rows] for key, column in self.changed.items()}
-        return part
-
-    def power_mva(self, kind: type[Element]) -> Array:
-        """Constant power of every element, with the sign of its result columns, on or off."""
-        if kind is e.PVSystem:
-            return self._pv_power_mva()
-        if kind is e.Load and self.load_vm_pu is not None:
-            return _following(lambda field: self.get(kind, field), self.load_vm_pu)
-        return LAWS[kind][0](lambda field: self.get(kind, field))
-
-    def _pv_power_mva(self) -> Array:
-        rows = self.network.rows(e.PVSystem)
-        fields = [field for kind, field in self.changed if kind is e.PVSystem]
-        fields = [field for field in fields if field != "in_service"]
-        if not fields:
-            return power_mva(rows)[None]
-        columns = [self.changed[e.PVSystem, field] for field in fields]
-        count = len(columns[0])
-        records = [
-            msgspec.structs.replace(element, **dict(zip(fields, values, strict=True)))
-            for case in range(count)
-            for element, *values in zip(
-                rows.elements, *(column[case].tolist() for column in columns), strict=True
-            )
-        ]
-        names = [str(number) for number in range(len(records))]
-        every = Rows(e.PVSystem, names, names, records)
-        return power_mva(every).reshape(count, len(rows))
-
-
 class _Compiled:
     """A network in the compiled solver, and how changes of its elements are changes there."""
 
@@ -308,7 +180,7 @@ class _Compiled:
 
     def _check_drawn(self) -> None:
         """What our laws draw at each bus must be what pandapower's arrays say."""
-        values = _Values(self.network, self.load_vm_pu)
+        values = Values(self.network, self.load_vm_pu)
         drawn = np.zeros((1, self.arrays.count), dtype=complex)
         for kind in CONSTANT:
             if kind in self.network.kinds:
@@ -321,7 +193,7 @@ class _Compiled:
         """The base case, read our way, must be pandapower's own result tables."""
         inputs = Inputs(1, np.zeros((2, 0), dtype=np.int64))
         number = np.zeros(1, dtype=np.int64)
-        values = _Values(self.network, self.load_vm_pu)
+        values = Values(self.network, self.load_vm_pu)
         ours = _Cases(self, number, inputs, values, self.arrays.voltage[None])
         for kind, columns in self.solution.tables.items():
             if kind is e.Switch:
@@ -337,16 +209,16 @@ class _Compiled:
 
     # -- inputs
 
-    def _drawn(self, values: _Values, kind: type[Element]) -> Array:
+    def _drawn(self, values: Values, kind: type[Element]) -> Array:
         """What a kind draws at each bus of the arrays, shape (n or 1, n_bus) [MVA]."""
         bus = self.arrays.of_bus[self.network.rows(kind).at["bus"]]
         active = values.get(kind, "in_service").astype(bool) & (bus < self.arrays.count)
         power = np.where(active, kind.ports[0].sign * values.power_mva(kind), 0)
         return np.asarray(power @ incidence(bus, self.arrays.count))
 
-    def values_of(self, cases: Array) -> _Values:
+    def values_of(self, cases: Array) -> Values:
         """The fields that these cases change within the arrays."""
-        values = _Values(self.network, self.load_vm_pu)
+        values = Values(self.network, self.load_vm_pu)
         new = np.full(self.changes.count, -1)
         new[cases] = np.arange(len(cases))
         for (kind, field), series in self.changes.series.items():
@@ -360,9 +232,9 @@ class _Compiled:
                 values.set(kind, field, len(cases), part_)
         return values
 
-    def inputs_of(self, values: _Values, count: int) -> Inputs:
+    def inputs_of(self, values: Values, count: int) -> Inputs:
         """What the changed fields mean to the arrays."""
-        built, drawn = _Values(self.network, self.load_vm_pu), None
+        built, drawn = Values(self.network, self.load_vm_pu), None
         kinds = values.kinds() & set(CONSTANT)
         if self.load_vm_pu is not None:
             kinds.add(e.Load)
@@ -377,7 +249,7 @@ class _Compiled:
             inputs = inputs._replace(ref_vm=values.get(e.ExternalGrid, "vm_pu")[:, only][:, 0])
         return inputs
 
-    def _off(self, values: _Values) -> Array:
+    def _off(self, values: Values) -> Array:
         pairs = [np.zeros((2, 0), dtype=np.int64)]
         for kind, table in BRANCHES.items():
             if (kind, "in_service") not in values.changed:
@@ -393,7 +265,7 @@ class _Compiled:
         """Generator of the arrays of each Generator, -1 where it is out."""
         return self.arrays.gens_of("gen", len(self.network.rows(e.Generator)))
 
-    def gens(self, values: _Values) -> tuple[Array, Array]:
+    def gens(self, values: Values) -> tuple[Array, Array]:
         """Which generators of the arrays are on, and their power [MW]; (n or 1, n_gen)."""
         mine = np.flatnonzero(self._of_generator >= 0)
         here = self._of_generator[mine]
@@ -406,7 +278,7 @@ class _Compiled:
         power[:, here] = p_mw[:, mine]
         return on, power
 
-    def _with_generators(self, inputs: Inputs, values: _Values) -> Inputs:
+    def _with_generators(self, inputs: Inputs, values: Values) -> Inputs:
         a = self.arrays
         at_bus = incidence(a.gen_bus, a.count)
         on, p_mw = self.gens(values)
@@ -424,7 +296,7 @@ class _Compiled:
             inputs = inputs._replace(pv_vm=pv_vm)
         return inputs
 
-    def _agree(self, values: _Values, count: int) -> Array:
+    def _agree(self, values: Values, count: int) -> Array:
         """In which cases generators at one bus ask for one voltage, shape (n,)."""
         a = self.arrays
         if (e.Generator, "vm_pu") not in values.changed:
@@ -484,7 +356,7 @@ class _Compiled:
         none = np.zeros((len(voltage), 1))
         return np.hstack([np.abs(voltage), none])[:, bus]
 
-    def _settled(self, values: _Values, count: int) -> tuple[Array, Array]:
+    def _settled(self, values: Values, count: int) -> tuple[Array, Array]:
         """As `Solver.solve`, again and again until loads draw what they do at its voltages.
 
         Leaves these voltages in `values`. What they draw changes by some hundredths of what the
@@ -609,7 +481,7 @@ class _Cases:
     """
 
     def __init__(
-        self, compiled: _Compiled, numbers: Array, inputs: Inputs, values: _Values, voltage: Array
+        self, compiled: _Compiled, numbers: Array, inputs: Inputs, values: Values, voltage: Array
     ) -> None:
         self.c = compiled
         self.numbers = numbers
