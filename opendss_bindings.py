@@ -33,6 +33,7 @@ from electrisim.problems import Problem, ProblemError
 from opendss_context import Context
 from opendss_session import (
     EMPTY,
+    Array,
     EngineError,
     Session,
     Solved,
@@ -203,6 +204,20 @@ class _Child:
         check_properties(names)
         found: list[str] = self._ask("properties", list(names))
         return found
+
+    def shapes(self, names: Sequence[str], kw: Array, kvar: Array) -> None:
+        lists = ([",".join(map(repr, row)) for row in values.T.tolist()] for values in (kw, kvar))
+        self.run(
+            [
+                f"new loadshape.{name} npts={len(kw)} interval=1 useactual=yes mult=({p}) "
+                f"qmult=({q})"
+                for name, p, q in zip(names, *lists, strict=True)
+            ]
+        )
+
+    def series(self, count: int) -> tuple[NDArray[np.bool_], NDArray[np.complex128]]:
+        steps = [(self.solve().converged, self.voltages()) for _ in range(count)]
+        return np.array([converged for converged, _ in steps]), np.array([v for _, v in steps])
 
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._ask("set_angles", list(sources), [float(value) for value in degrees])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendss_child import CONTROLS_UNSETTLED, UNKNOWN_ELEMENT
-from opendss_session import EMPTY, Solved, check, check_properties, refusal, split
+from opendss_session import EMPTY, Array, Solved, check, check_properties, refusal, split
 
 
 def _load() -> Any:
@@ -99,8 +99,12 @@ class Context:
             return [name.lower() for name in self._dss.Circuit.YNodeOrder()]
 
     def voltages(self) -> NDArray[np.complex128]:
+        # As Circuit.YNodeVArray, without a list of Python's numbers in between.
         with _asking("voltages"):
-            return np.array(self._dss.Circuit.YNodeVArray()).view(np.complex128)
+            self._dss._check_for_error(self._dss._lib.Circuit_Get_YNodeVarray_GR())
+        pointer, shape = self._dss._api_util.gr_float64_pointers
+        flat = self._ffi.buffer(pointer[0], shape[0] * 8)
+        return np.frombuffer(flat, np.complex128).copy()
 
     def powers(self, elements: Sequence[str]) -> list[NDArray[np.complex128]]:
         return self._read(self._library.Alt_CEBatch_Get_Powers, elements)
@@ -116,6 +120,24 @@ class Context:
                 self._dss.Text.Command(f"? {name}")
                 found.append(self._dss.Text.Result())
         return found
+
+    def shapes(self, names: Sequence[str], kw: Array, kvar: Array) -> None:
+        shapes = self._dss.LoadShape
+        there = set(shapes.AllNames())
+        self.run([f"new loadshape.{name}" for name in names if name not in there])
+        columns = (np.ascontiguousarray(values.T) for values in (kw, kvar))
+        for name, p, q in zip(names, *columns, strict=True):
+            with _asking(name):
+                shapes.Name(name)
+                shapes.Npts(len(p))
+                shapes.HrInterval(1.0)
+                shapes.UseActual(True)
+                shapes.PMult(p)
+                shapes.QMult(q)
+
+    def series(self, count: int) -> tuple[NDArray[np.bool_], NDArray[np.complex128]]:
+        steps = [(self.solve().converged, self.voltages()) for _ in range(count)]
+        return np.array([converged for converged, _ in steps]), np.array([v for _, v in steps])
 
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._set(self._dss.Vsources.AngleDeg, sources, degrees)

@@ -11,13 +11,14 @@ opendss_controls      the engine's own controls
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
 import numpy as np
 
 from electrisim import elements as e
+from electrisim.change import Changes
 from electrisim.conductors import by_matrix
 from electrisim.control.plan import Place, Plan, Values, with_values
 from electrisim.elements import Element
@@ -29,6 +30,7 @@ from electrisim.problems import NotConvergedError, Problem, ProblemError, shorte
 from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
 from electrisim.spectra import Spectrum
+from electrisim.sweep import Chunk, solve_each
 from electrisim.topology import Topology
 from opendss_bindings import Bindings
 from opendss_circuit import Circuit
@@ -39,6 +41,7 @@ from opendss_harmonics import refusals as harmonic_refusals
 from opendss_results import Balanced, Flows, NodeVoltages, Unbalanced, positive_sequence
 from opendss_session import EngineError, Session
 from opendss_sources import Sources
+from opendss_sweep import sweep
 from opendss_transformers import refused_in_phases
 
 #: Largest bus mismatch where the settings say none [MVA], and iterations per solve.
@@ -105,17 +108,44 @@ class OpenDSSModel:
         self.circuit = circuit
         self.sources = sources
         self.settings = circuit.settings
-        self._session = session
+        self.session = session
         self._iterations = 0
         self._voltages: NodeVoltages | None = None
         self._harmonics: Harmonics | None = None
+        self.solution: Solution | None = None
+        self.engine_tolerance = ENGINE_TOLERANCE
 
     def power_flow(self) -> Solution:
         with np.errstate(all="ignore"):
             try:
-                return self._power_flow()
+                self.solution = self._power_flow()
             except EngineError as error:
                 raise self._refusal(error) from error
+        return self.solution
+
+    @property
+    def tolerance(self) -> float:
+        """The largest mismatch at a bus [MVA]."""
+        return self.settings.tolerance or TOLERANCE_MVA
+
+    @property
+    def solver(self) -> str:
+        return f"{self.settings.algorithm or 'normal'} (OpenDSS)"
+
+    def sweep(self, changes: Changes) -> Iterator[Chunk]:
+        with np.errstate(all="ignore"):
+            yield from sweep(self, changes)
+
+    def each(self, changes: Changes, cases: Iterable[int], note: str) -> Iterator[Chunk]:
+        """Build and solve cases one after the other, in this model's session."""
+
+        @contextmanager
+        def build(network: Network, topology: Topology) -> Iterator[OpenDSSModel]:
+            self.session.clear()
+            circuit = translate(network, topology, self.settings)
+            yield OpenDSSModel(circuit, Sources(circuit), self.session)
+
+        return solve_each(build, self.circuit.network, self.settings, changes, cases, note)
 
     def harmonics(
         self,
@@ -126,7 +156,7 @@ class OpenDSSModel:
         script = self.script()
         with np.errstate(all="ignore"):
             self._harmonics = Harmonics(
-                self.circuit, self.sources, self._session, spectra, neglect_load_y
+                self.circuit, self.sources, self.session, spectra, neglect_load_y
             )
             return self._harmonics.distortion(orders, script)
 
@@ -135,22 +165,22 @@ class OpenDSSModel:
         return self._harmonics.scan(bus, orders)
 
     def _power_flow(self) -> Solution:
-        tolerance = self.settings.tolerance or TOLERANCE_MVA
-        engine_tolerance = ENGINE_TOLERANCE
+        tolerance = self.tolerance
+        self.engine_tolerance = ENGINE_TOLERANCE
         self.run([*self._preamble(), *self.sources.commands(), *self._elements(), *self._options()])
         self._start()
         for _ in range(1 + TIGHTENINGS):
-            self.run([f"set tolerance={engine_tolerance!r}"])
+            self.run([f"set tolerance={self.engine_tolerance!r}"])
             self.sources.settle(self, tolerance)
-            flows = Flows(self.circuit, self.sources, self._session)
+            flows = Flows(self.circuit, self.sources, self.session)
             if (mismatch := self._mismatch(flows)) <= tolerance:
                 return Solution(
                     tables=self._tables(flows),
                     iterations=self._iterations,
-                    solver=f"{self.settings.algorithm or 'normal'} (OpenDSS)",
+                    solver=self.solver,
                     warnings=_idle_settings(self.settings),
                 )
-            engine_tolerance *= TIGHTER
+            self.engine_tolerance *= TIGHTER
         raise NotConvergedError(
             f"OpenDSS leaves a mismatch of {mismatch:.3g} MVA, more than the tolerance of "
             f"{tolerance:g} MVA."
@@ -197,21 +227,21 @@ class OpenDSSModel:
         if self.settings.algorithm == "newton":
             converged = converged and self._comes_to_rest()
         if self._voltages is None:
-            self._voltages = NodeVoltages(self.circuit, self._session)
-        return converged and bool(np.isfinite(self._session.voltages()).all())
+            self._voltages = NodeVoltages(self.circuit, self.session)
+        return converged and bool(np.isfinite(self.session.voltages()).all())
 
     def _once(self) -> bool:
-        solved = self._session.solve()
+        solved = self.session.solve()
         self._iterations += solved.iterations
         return solved.converged
 
     def _comes_to_rest(self) -> bool:
         """The engine's Newton stops when magnitudes rest, after two steps if angles still move."""
         for _ in range(NEWTON_ROUNDS):
-            before = self._session.voltages()
+            before = self.session.voltages()
             if not self._once():
                 return False
-            after = self._session.voltages()
+            after = self.session.voltages()
             scale = np.maximum(np.abs(after), 1e-3 * np.abs(after).max())
             if (np.abs(after - before) <= ENGINE_TOLERANCE * scale).all():
                 return True
@@ -220,21 +250,27 @@ class OpenDSSModel:
     def voltages(self) -> Array:
         return np.asarray(np.sqrt(3) * positive_sequence(self._phases_kv()))
 
+    def node_voltages(self, volts: Array) -> Array:
+        """Voltages of the engine's nodes [V], shape (n, …), as `voltages` has them: (n, nodes)."""
+        if self._voltages is None:
+            self._voltages = NodeVoltages(self.circuit, self.session)
+        return np.asarray(np.sqrt(3) * positive_sequence(self._voltages.of(volts)))
+
     def _phases_kv(self) -> Array:
         assert self._voltages is not None  # solve() came first
         return self._voltages.phases_kv()
 
     def delivered(self, elements: Sequence[str]) -> Array:
-        powers = self._session.powers(elements)
+        powers = self.session.powers(elements)
         return np.array([-power[:3].sum() for power in powers], dtype=complex) / 1e3
 
     def run(self, commands: Sequence[str]) -> None:
-        self._session.run(commands)
+        self.session.run(commands)
         self._voltages = None
 
     def set_sources(self, names: Sequence[str], pu: Array, degree: Array) -> None:
-        self._session.set_magnitudes(names, pu.tolist())
-        self._session.set_angles(names, degree.tolist())
+        self.session.set_magnitudes(names, pu.tolist())
+        self.session.set_angles(names, degree.tolist())
 
     # -- commands ----------------------------------------------------------------------------------
 

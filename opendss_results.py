@@ -36,8 +36,12 @@ class NodeVoltages:
 
     def phases_kv(self) -> Array:
         """To earth, shape (nodes, 3) [kV]; NaN where there is no such node."""
-        volts = np.append(self._session.voltages(), np.nan)
-        return np.asarray(volts[self._order] / 1e3)
+        return self.of(self._session.voltages())
+
+    def of(self, volts: Array) -> Array:
+        """The same of the engine's voltages [V], shape (…, its nodes): (…, nodes, 3)."""
+        nowhere = np.full((*volts.shape[:-1], 1), np.nan)
+        return np.asarray(np.concatenate([volts, nowhere], axis=-1)[..., self._order] / 1e3)
 
 
 def positive_sequence(phases: Array) -> Array:

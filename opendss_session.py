@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+Array = NDArray[np.float64]
+
 # What our translation writes, and no more: no quotes, comments, variables, paths or line breaks,
 # and no verb that touches a file, a shell or another circuit.
 _COMMAND = re.compile(
@@ -99,6 +101,17 @@ class Session(Protocol):
         """What elements say of their properties (“transformer.t0.taps”), as the engine writes it.
 
         It needs no solution, and works where controls found no rest.
+        """
+        ...
+
+    def shapes(self, names: Sequence[str], kw: Array, kvar: Array) -> None:
+        """Make or change load shapes of actual power, one hour a value, shape (hours, names)."""
+        ...
+
+    def series(self, count: int) -> tuple[NDArray[np.bool_], NDArray[np.complex128]]:
+        """Solve so many steps in a mode of time, each starting from the last.
+
+        Returns which converged, and the voltages as in `voltages`, shape (count, nodes).
         """
         ...
 

@@ -29,7 +29,7 @@ from electrisim.certificate import ABSOLUTE_MVA, RELATIVE, VOLTAGE_PU
 from electrisim.change import Changes, Edits, Series, Spots, changed
 from electrisim.completion import complete
 from electrisim.elements import Element
-from electrisim.injections import CONSTANT, LAWS, Values
+from electrisim.injections import CONSTANT, LAWS, SHARES, Values
 from electrisim.network import Array, Network, line_rating_ka
 from electrisim.problems import ProblemError
 from electrisim.results import COLUMNS, Certificate
@@ -430,14 +430,14 @@ def _reason_against(model: BalancedModel) -> str:
 def _follows_voltage(model: BalancedModel) -> bool:
     """Whether a load draws by the voltage at its bus."""
     loads = model.network.rows(e.Load)
-    shares = any(loads.column(name).any() for name in _SHARES) if len(loads) else False
+    shares = any(loads.column(name).any() for name in SHARES) if len(loads) else False
     return model.settings.voltage_depend_loads and shares
 
 
 def _steadied(model: BalancedModel) -> BalancedModel:
     """The model with every load at the constant power that it draws at the built state."""
     drawn = model.solution.tables[e.Load]
-    constant: dict[str, float] = dict.fromkeys(_SHARES, 0.0)
+    constant: dict[str, float] = dict.fromkeys(SHARES, 0.0)
     alive = np.flatnonzero(model.topology.alive(e.Load)).tolist()
     edits = dict.fromkeys(range(len(model.network.rows(e.Load))), constant)
     for row in alive:

@@ -63,7 +63,7 @@ LAWS: Mapping[type[Element], tuple[Callable[[Get], Array], tuple[str, ...]]] = M
 CONSTANT = (*LAWS, e.PVSystem)
 
 
-_SHARES = ("const_z_p_percent", "const_i_p_percent", "const_z_q_percent", "const_i_q_percent")
+SHARES = ("const_z_p_percent", "const_i_p_percent", "const_z_q_percent", "const_i_q_percent")
 
 
 def _following(get: Get, vm_pu: Array) -> Array:

@@ -36,10 +36,10 @@ def _load(rows: Rows, vm: Array, network: Network, settings: Settings) -> Array:
     depends = settings.voltage_depend_loads and any(share.any() for share in shares)
     if not depends or settings.linear:
         return power
-    return power.real * _zip(rows, "p", vm) + 1j * power.imag * _zip(rows, "q", vm)
+    return power.real * zip_factor(rows, "p", vm) + 1j * power.imag * zip_factor(rows, "q", vm)
 
 
-def _zip(rows: Rows, part: str, vm: Array) -> Array:
+def zip_factor(rows: Rows, part: str, vm: Array) -> Array:
     """1 − z − i + i·v + z·v² from the constant-impedance and constant-current shares."""
     z = rows.column(f"const_z_{part}_percent") / 100
     i = rows.column(f"const_i_{part}_percent") / 100
