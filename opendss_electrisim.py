@@ -203,7 +203,7 @@ class OpenDSSModel:
                 rests = self._once()
                 if rests:
                     self.sources.settle(self, tolerance)
-                return controls.read(self._session), rests
+                return controls.read(self.session), rests
             except EngineError as error:
                 raise self._refusal(error) from error
 
