@@ -111,6 +111,9 @@ def _solve(build: Build, network: Network, settings: Settings, case: int) -> _Ca
         tables = complete(network, topology, settings, solution.tables)
         certificate = certify(network, topology, settings, tables)
     except ProblemError as error:
+        if error.status >= 500:
+            # The engine is busy or broke down, which says nothing about the case.
+            raise
         return _Case(case, {}, topology.alive, None, "", error.sentence)
     return _Case(case, tables, topology.alive, certificate, solution.solver, "")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from databases import DATABASES, empty_database
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -139,15 +140,10 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'journal.sqlite3'}"
-    address: str = request.getfixturevalue("postgres")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS feeder_modification, feeder_session")
-    return address
+    return empty_database(request, tmp_path)
 
 
 # -- servers ---------------------------------------------------------------------------------------
