@@ -204,6 +204,13 @@ class Circuit:
                 ]
             )
 
+    def wind(self, names: Sequence[str], taps: Sequence[Array], volts: Sequence[Array]) -> None:
+        """Remember the taps and the rated volts of both windings of transformers."""
+        for name, ratio, base in zip(
+            names, np.stack(taps).T.tolist(), np.stack(volts).T.tolist(), strict=True
+        ):
+            self.windings[name] = Windings(tuple(ratio), tuple(base))
+
     def names(self, nodes: Array) -> list[str]:
         return [self.nodes[node] for node in nodes.tolist()]
 

@@ -20,6 +20,8 @@ from electrisim.control.droops import Droops, steep_factors
 from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps
 from electrisim.elements import Element
 from electrisim.network import Network, fault
+from electrisim.phasing import ALL, across
+from electrisim.premises import line_drops
 from electrisim.problems import Problem, ProblemError
 from electrisim.settings import Settings
 from opendss_circuit import Circuit
@@ -102,6 +104,9 @@ class Controls:
         count = round(tap.highest - tap.lowest)
         yield f"edit {name} wdg={winding} numtaps={count} mintap={lowest!r} maxtap={highest!r}"
         own = name.partition(".")[2]
+        if self.circuit.unbalanced:
+            yield self._in_phases(tap, own, watched, winding)
+            return
         # It counts the taps that are missing in the watched winding's voltage, and looks at the
         # bus: with these ratios both are per unit.
         volts = self.circuit.windings[name].volts[watched - 1]
@@ -110,6 +115,17 @@ class Controls:
             f"bus={self._node(tap.bus)}.1 ptratio={volts!r} "
             f"remoteptratio={self._volts(tap.bus)!r} vreg={(tap.low + tap.high) / 2!r} "
             f"band={tap.high - tap.low!r} {DELAYS}"
+        )
+
+    def _in_phases(self, tap: Tap, own: str, watched: int, winding: int) -> str:
+        """The voltage of a winding itself, behind the drop of a line, all per unit of its bus."""
+        node = self.circuit.node[tap.bus]
+        volts = float(self.circuit.vn_kv[node] * 1e3 * across(tap.watched))
+        r, x = tap.line_drop_ohm.real / volts, tap.line_drop_ohm.imag / volts
+        return (
+            f"new regcontrol.{own} transformer={own} winding={watched} tapwinding={winding} "
+            f"ptratio={volts!r} ctprim=1 r={r!r} x={x!r} vreg={(tap.low + tap.high) / 2!r} "
+            f"band={tap.high - tap.low!r} delay={tap.delay_s!r} maxtapchange=1"
         )
 
     def _tap_at(self, tap: Tap, position: float) -> float:
@@ -255,12 +271,33 @@ def refused_controls(network: Network, settings: Settings) -> Iterator[Problem]:
     if settings.load_model == "admittance":
         message = "OpenDSS' controls do not act on loads as admittances (load_model admittance)."
         yield Problem(kind="unsupported", message=message, field="load_model")
+    if settings.model == "unbalanced":
+        yield from _refused_in_phases(network)
+    else:
+        yield from line_drops(network, "opendss")
     for kind, why in _REFUSALS.items():
         rows = network.rows(kind)
         for row in np.flatnonzero(rows.column("in_service")) if len(rows) else ():
             for field, text in why(rows.elements[int(row)]):
                 hint = " The engine pandapower can."
                 yield fault(rows, int(row), field, "unsupported", f"{text} on OpenDSS", hint)
+
+
+def _refused_in_phases(network: Network) -> Iterator[Problem]:
+    """In three unequal phases tap changers of two-winding transformers act, and nothing else."""
+    for kind, row in controllers(network):
+        rows = network.rows(kind)
+        if kind is not e.Transformer:
+            text = "has a controller, which acts in balanced networks only"
+            yield fault(rows, row, None, "unsupported", text)
+            continue
+        tap, unit = Tap(rows, row), rows.elements[row]
+        if unit.phases == ALL and len(tap.watched) == 2 and tap.line_drop_ohm:
+            text = "has a delta where its line_drop counts, whose current is no phase's"
+            yield fault(rows, row, "line_drop_r_ohm", "unsupported", text)
+        if unit.centre_tapped:
+            text = "is centre-tapped and has no winding that could be controlled"
+            yield fault(rows, row, "tap_control", "unsupported", text)
 
 
 def _refused_tap(element: Any) -> Iterator[tuple[str, str]]:

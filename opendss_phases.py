@@ -174,6 +174,8 @@ def _two_windings(
         circuit.names(ends[:, 0]), circuit.names(ends[:, 1]), some["vn_hv_kv"], some["vn_lv_kv"],
         kva, kva, high, low, z.real / 2, z.real / 2, z.imag, phases=(buses[0], buses[1]),
     )  # fmt: skip
+    rated = [1e3 * some["vn_hv_kv"], 1e3 * some["vn_lv_kv"]]
+    circuit.wind(circuit.parts[-1].names, (high, low), rated)
     at_high = ports.earth_from / np.abs(ports.ratio) ** 2
     for port, y in enumerate((at_high, ports.earth_to)):
         _magnetising(circuit, some.index, port, ends[:, port], lies[port], y / kv[:, port] ** 2)

@@ -24,7 +24,7 @@ from electrisim.phasing import ALL
 from electrisim.problems import Problem
 from electrisim.settings import Settings
 from electrisim.transformers import Leg, TwoPorts, Winding, legs, windings
-from opendss_circuit import Circuit, Some, Windings, marked, picked
+from opendss_circuit import Circuit, Some, marked, picked
 from opendss_phases import ANTIFLOAT_PPM, of_few_phases
 from opendss_phases import transformers as single_phase_units
 
@@ -215,11 +215,8 @@ def _wind(
         phases=("1.2.3", connection.turn),
     )  # fmt: skip
     star = [1e3 / (np.sqrt(3) if conn == "wye" else 1) for conn in conns]
-    volts = np.stack([kv * factor for kv, factor in zip(units.rated_kv, star, strict=True)])
-    for name, ratio, base in zip(
-        circuit.parts[-1].names, np.stack(taps).T.tolist(), volts.T.tolist(), strict=True
-    ):
-        circuit.windings[name] = Windings(tuple(ratio), tuple(base))
+    volts = [kv * factor for kv, factor in zip(units.rated_kv, star, strict=True)]
+    circuit.wind(circuit.parts[-1].names, taps, volts)
 
 
 def _taps(units: Units, connection: Connection) -> tuple[Array, Array]:
@@ -368,6 +365,11 @@ def _of_group(
             buses[side] += ".{}"
     tail = "ppm_antifloat=" + repr(ANTIFLOAT_PPM)
     sn, (tap_high, tap_low) = 1e3 * units.sn_mva, _taps(units, connection)
+    factors = [1e3 / (np.sqrt(3) if conn == "wye" else 1) for conn in conns]
+    circuit.wind(
+        [f"transformer.t{row}" for row in units.rows.tolist()], (tap_high, tap_low),
+        [kv * factor for kv, factor in zip(units.rated_kv, factors, strict=True)],
+    )  # fmt: skip
     plate = [*units.rated_kv, sn, sn, tap_high, tap_low]
     phases = ("1.2.3", connection.turn)
     leadlag = f"leadlag={connection.leadlag}"

@@ -30,7 +30,7 @@ from electrisim.change import Changes
 from electrisim.elements import KINDS, Element
 from electrisim.engine import Model, Support
 from electrisim.network import Array, Network, Rows
-from electrisim.premises import single_phase
+from electrisim.premises import line_drops, single_phase
 from electrisim.problems import NotConvergedError, Problem
 from electrisim.results import COLUMNS, Solution
 from electrisim.settings import Settings
@@ -83,6 +83,8 @@ class Pandapower:
             found = pandapower_unbalanced.refusals(network, settings)
         else:
             found = refusals(network, settings)
+        if settings.controls:
+            found += line_drops(network, self.name)
         return [*single_phase(network, self.name, settings.model), *found]
 
     @contextmanager

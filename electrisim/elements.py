@@ -672,6 +672,9 @@ class Transformer(Element, frozen=True):
     vm_upper_pu: VmUpper | None = None
     vm_set_pu: VmSet | None = None
     tol: Tol | None = None
+    line_drop_r_ohm: Annotated[float, quantity("Ω", "Tap control: resistance behind whose drop, by the current of the controlled winding, the voltage is held; of three unequal phases on OpenDSS.")] | None = None
+    line_drop_x_ohm: Annotated[float, quantity("Ω", "Tap control: reactance beside line_drop_r_ohm.")] | None = None
+    control_delay_s: Annotated[float, quantity("s", "Tap control on OpenDSS: how long it waits; of several that could act, the quickest does.", gt=0)] = 15.0
 
 
 class ThreeWindingTransformer(Element, frozen=True):

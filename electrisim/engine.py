@@ -166,7 +166,7 @@ class Engines:
             problem = Problem(kind="unsupported", message=message, field="solver")
             raise ProblemError([problem], kind="unsupported")
         problems = [
-            *_unsupported_control(settings),
+            *_unsupported_control(engine, settings),
             *self._unsupported_kinds(engine, network, settings.model),
             *engine.refusals(network, settings),
         ]
@@ -193,13 +193,15 @@ class Engines:
 CONTROLLED = ("powerflow", "controller")
 
 
-def _unsupported_control(settings: Settings) -> Iterator[Problem]:
+def _unsupported_control(engine: Engine, settings: Settings) -> Iterator[Problem]:
     """Where controllers are asked to act and cannot."""
     if not settings.controls:
         return
     if settings.name not in CONTROLLED:
         message = f"Controllers act in {' and '.join(CONTROLLED)}, not in {settings.name}."
         yield Problem(kind="unsupported", message=message, field="run_control")
-    if settings.linear or settings.model != "balanced":
-        message = "Controllers act in the balanced AC power flow (mode ac) only."
+    phased = settings.model != "balanced"
+    if settings.linear or phased and not isinstance(engine, Controlling):
+        hint = " The engine opendss has tap changers in three unequal phases." if phased else ""
+        message = f"Controllers act in the balanced AC power flow (mode ac) only.{hint}"
         yield Problem(kind="unsupported", message=message, field="run_control")

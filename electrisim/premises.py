@@ -50,6 +50,17 @@ def single_phase(network: Network, engine: str, model: str) -> Iterator[Problem]
                     yield _unspoken(rows, row, phasing.MATRICES[0], told, engine, model, hint)
 
 
+def line_drops(network: Network, engine: str) -> Iterator[Problem]:
+    """Tap changers that look behind the drop of a line, where no phase has a current of its own."""
+    rows = network.rows(e.Transformer)
+    for field in ("line_drop_r_ohm", "line_drop_x_ohm"):
+        for row in np.flatnonzero(~np.isnan(rows.column(field)) & rows.column("in_service")):
+            yield _unspoken(
+                rows, int(row), field, f"has a {field}", engine, "balanced",
+                " The engine opendss can, with mode unbalanced.",
+            )  # fmt: skip
+
+
 def _unspoken(
     rows: Rows, row: int, field: str, told: str, engine: str, model: str, hint: str
 ) -> Problem:

@@ -38,14 +38,30 @@ def of_phases(nodes: str) -> dict[str, str]:
     return {} if word == "abc" else {"phases": word}
 
 
-def graph(name: str, taps: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """A feeder's elements; the regulators at these taps, or at the published ones."""
+def graph(name: str, controlled: bool = False) -> dict[str, Any]:
+    """A feeder's elements; the regulators at the published taps, or at neutral with control."""
     feeder = tables.read(name)
-    steps = {r.regulator: r.published_tap for r in feeder.regulators.values()} | dict(taps or {})
-    return dict(_elements(feeder, steps))
+    elements = dict(_elements(feeder))
+    for regulator in feeder.regulators.values() if controlled else ():
+        elements[regulator.regulator]["parameters"].update(_control(feeder, regulator))
+    return elements
 
 
-def _elements(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
+def _control(feeder: Feeder, regulator: tables.Regulator) -> dict[str, Any]:
+    """From the volts of the relay to per unit and ohms of the feeder."""
+    r, base_kv = regulator, feeder.buses[regulator.to_bus].base_kv_ll
+    nominal = 1e3 * base_kv / (1 if r.conn == "delta" else 3**0.5)
+    half = r.bandwidth_volts / 2
+    ohm = r.pt_ratio / r.ct_primary_amps
+    return {
+        "tap_control": "discrete", "tap_pos": 0, "control_delay_s": r.delay_s,
+        "vm_lower_pu": (r.vreg_volts - half) * r.pt_ratio / nominal,
+        "vm_upper_pu": (r.vreg_volts + half) * r.pt_ratio / nominal,
+        "line_drop_r_ohm": r.r_volts * ohm, "line_drop_x_ohm": r.x_volts * ohm,
+    }  # fmt: skip
+
+
+def _elements(feeder: Feeder) -> Iterator[tuple[str, Any]]:
     source = feeder.source
     yield (
         "grid",
@@ -64,7 +80,7 @@ def _elements(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str, An
                 closed=switch.closed, **of_phases(switch.nodes),
             ),
         )  # fmt: skip
-    yield from _transformers(feeder, taps)
+    yield from _transformers(feeder)
     for capacitor in feeder.capacitors.values():
         yield (
             capacitor.capacitor,
@@ -114,7 +130,7 @@ def _matrices(feeder: Feeder, config: str) -> dict[str, Any]:
     }
 
 
-def _transformers(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
+def _transformers(feeder: Feeder) -> Iterator[tuple[str, Any]]:
     for unit in feeder.transformers.values():
         r, x = unit.r_percent_total, unit.x_percent
         group = {"wye": "YN", "delta": "D"}[unit.conn_from]
@@ -134,7 +150,7 @@ def _transformers(feeder: Feeder, taps: Mapping[str, int]) -> Iterator[tuple[str
             _unit(
                 regulator.from_bus, regulator.to_bus, regulator.kva, kv, 0, regulator.x_percent,
                 tap_side="lv", tap_neutral=0, tap_min=-16, tap_max=16,
-                tap_step_percent=STEP_PERCENT, tap_pos=taps[regulator.regulator], **parts,
+                tap_step_percent=STEP_PERCENT, tap_pos=regulator.published_tap, **parts,
             ),
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from electrisim.control.plan import EDGE_PU, Place, Plan, Stepping, Values, with
 from electrisim.control.telling import End, Settled, State, records
 from electrisim.engine import Controlling, Engine
 from electrisim.network import Network
+from electrisim.phases import Phased
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 
@@ -56,7 +57,8 @@ def settle(
         solution = model.power_flow()
         script = model.script() if settings.export_script else None
     tables = complete(final, topology, settings, solution.tables)
-    answered = Answered(final, topology, settings, tables)
+    look = Phased if settings.model == "unbalanced" else Answered
+    answered = look(final, topology, settings, tables)
     restless = [each for each in stepping if _could_move(each, answered, positions[each.place])]
     end = End(plan, answered, positions, {each.place for each in restless}, NEAR)
     told = [network.rows(each.place.kind).label(each.place.row) for each in restless]

@@ -7,6 +7,7 @@ variables of one system of equations, with one residual each.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -15,11 +16,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from electrisim import elements as e
+from electrisim import phasing
 from electrisim.change import changed
 from electrisim.claims import Answered
 from electrisim.control.droops import Droops
 from electrisim.elements import Element
 from electrisim.network import Array, Network, Rows
+from electrisim.phases import Phased
 from electrisim.topology import Topology
 
 #: How near a continuous tap changer comes to its voltage, and what a discrete one that aims at a
@@ -112,11 +115,38 @@ class Tap:
             spare = element.tol or (TOL_DISCRETE if self.is_discrete else TOL_CONTINUOUS)
             half = self.step_pu / 2 + spare if self.is_discrete else spare
             self.low, self.high = self.target - half, self.target + half
+        self._rows, self._port = rows, 0 if element.control_side == "hv" else 1
+        parts = (getattr(element, f"line_drop_{part}_ohm", None) or 0.0 for part in "rx")
+        self.line_drop_ohm = complex(*parts)
+        self.delay_s = float(getattr(element, "control_delay_s", 15.0))
         same_side = element.control_side == element.tap_side
         self.slope = self.signed_step_pu if same_side else -self.signed_step_pu
 
+    @property
+    def watched(self) -> str:
+        """What it lies between where phases are unequal: of three, the first stands for all."""
+        word = phasing.words(self._rows, self._port)[self.place.row]
+        if word != phasing.ALL:
+            return word
+        group = re.match("(YN|Y|D)(yn|y|d)", self._rows.elements[self.place.row].vector_group or "")
+        is_delta = group is not None and group[self._port + 1] in "Dd"
+        return "ab" if is_delta else "a"
+
+    def seen(self, answered: Answered) -> float:
+        """The voltage that it looks at, behind the drop of its line [pu]."""
+        if not isinstance(answered, Phased):
+            return float(answered.vm[self.bus])
+        first, *other = phasing.numbers(self.watched)
+        kv = answered.kilovolts(np.array([self.bus]))[0]
+        across = kv[first] - (kv[other[0]] if other else 0)
+        kind = self.place.kind
+        power = answered.by_phase(kind, kind.ports[self._port])[first, self.place.row]
+        delivered_ka = -np.conj(power / kv[first]) if kv[first] else 0
+        nominal = answered.vn_kv[self.bus] * phasing.across(self.watched)
+        return float(abs(across - self.line_drop_ohm * delivered_ka) / nominal)
+
     def step(self, answered: Answered, position: float) -> float:
-        vm = float(answered.vm[self.bus])
+        vm = self.seen(answered)
         if self.low - EDGE_PU <= vm <= self.high + EDGE_PU or not self.acts:
             return 0.0
         return math.copysign(1.0, self.slope if vm < self.low else -self.slope)
@@ -130,13 +160,13 @@ class Tap:
         return min(max(position, self.lowest), self.highest)
 
     def off(self, answered: Answered, position: float) -> float:
-        vm = float(answered.vm[self.bus])
+        vm = self.seen(answered)
         return float(max(self.low - vm, vm - self.high, 0.0))
 
     def told(self, answered: Answered) -> dict[str, Any]:
         target = {"vm_set_pu": self.target} if self.target is not None else {}
         return {
-            "vm_pu": float(answered.vm[self.bus]),
+            "vm_pu": self.seen(answered),
             **target,
             "vm_lower_pu": self.low,
             "vm_upper_pu": self.high,
