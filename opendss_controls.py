@@ -17,7 +17,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.control.droops import Droops, steep_factors
-from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps
+from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps, controllers
 from electrisim.elements import Element
 from electrisim.network import Network, fault
 from electrisim.phasing import ALL, across

@@ -110,13 +110,13 @@ def test_all_voltages_are_the_published_ones(name):
 
 
 @needs_shared
+@pytest.mark.parametrize("controlled", [False, True], ids=["published taps", "control"])
 @pytest.mark.parametrize("name", FEEDERS)
-def test_voltages_and_totals_equal_those_of_the_reference_solver(name):
+def test_voltages_and_totals_equal_those_of_the_reference_solver(name, controlled):
     """Solved from the same facts by a program that is not ours, behind 0.1 mΩ; six decimals."""
-    folder = "." if name == "ieee123" else name
-    scenario = "base_published_taps" if name == "ieee123" else "published_taps"
-    graph = behind_reactance(name)
-    found = solve(graph, solver="opendss", mode="unbalanced", frequency=60)
+    folder, scenario = _REFERENCE.get((name, controlled), (name, _SCENARIOS[controlled]))
+    graph = behind_reactance(name, controlled)
+    found = solve(graph, solver="opendss", mode="unbalanced", frequency=60, run_control=controlled)
     line, row = columns(found, "Line"), lines_of(graph).index("reactance")
     totals = {
         f"source_{unit}": -1e3 * sum(line[f"{column.replace('*', a)}"][row] for a in "abc")
@@ -132,13 +132,39 @@ def test_voltages_and_totals_equal_those_of_the_reference_solver(name):
             assert totals[row["name"]] == approx(float(row["value"]), abs=0.01)
 
 
+_SCENARIOS = {False: "published_taps", True: "control"}
+_REFERENCE = {
+    ("ieee123", False): (".", "base_published_taps"), ("ieee123", True): (".", "base"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "taps"),
+    [
+        ("ieee13", (9, 6, 9)),
+        ("ieee34", (13, 5, 5, 12, 12, 12)),
+        ("ieee37", (6, 5)),
+        ("ieee123", (6, 0, 2, 0, 8, 2, 5)),
+    ],
+)
+def test_regulators_end_where_those_of_the_reference_do(name, taps):
+    """From neutral, the quicker first, behind the drop of their lines (`reference_results.csv`)."""
+    found = solve(
+        feeders.graph(name, controlled=True), solver="opendss", mode="unbalanced", frequency=60,
+        run_control=True,
+    )  # fmt: skip
+    regulators = found.beside["controllers"]
+    assert tuple(each.tap_pos for each in regulators) == taps
+    assert all(each.converged and each.on_target for each in regulators)
+
+
 def lines_of(graph: dict[str, Any]) -> list[str]:
     return [id_ for id_, each in graph.items() if each["typ"] == "Line"]
 
 
-def behind_reactance(name: str) -> dict[str, Any]:
+def behind_reactance(name: str, controlled: bool) -> dict[str, Any]:
     """A feeder whose source is behind 0.1 mΩ, as the reference's."""
-    graph = feeders.graph(name)
+    graph = feeders.graph(name, controlled)
     head = graph["grid"]["parameters"].pop("bus")
     graph["grid"]["parameters"]["bus"] = "source"
     graph["source"] = element("Bus", vn_kv=graph[head]["parameters"]["vn_kv"])

@@ -294,3 +294,85 @@ def test_a_winding_far_from_the_voltage_of_its_phase_is_told():
     }  # fmt: skip
     (warning,) = decoded(elements, **UNBALANCED)[1].warnings
     assert "vn_hv_kv 7.2 at a bus of vn_kv 7.2" in warning and "4.157 kV" in warning
+
+
+# -- controllers -----------------------------------------------------------------------------------
+
+REGULATED = {
+    "tap_side": "lv", "tap_neutral": 0, "tap_pos": 0, "tap_min": -16, "tap_max": 16,
+    "tap_step_percent": 0.625, "tap_control": "discrete", "vm_lower_pu": 1.03, "vm_upper_pu": 1.05,
+}  # fmt: skip
+ACTING = {"run_control": True, "frequency": 60}
+
+
+def regulators(**more: Any) -> dict[str, Any]:
+    """b2 ─ three regulators of 1.03…1.05 pu ─ b3 ── 2 km ── b4 with unequal loads."""
+    units = {
+        f"r{a}": unit(
+            "b2", "b3", phases=a, sn_mva=2, vn_hv_kv=7.2, vn_lv_kv=7.2, **REGULATED, **more
+        )
+        for a in "abc"
+    }
+    powers = {f"d{a}": load("b4", a, p, 0.3 * p) for a, p in (("a", 1.2), ("b", 0.4), ("c", 0.8))}
+    return on_line(b3=bus(12.47), b4=bus(12.47), **units, **powers, l2=line("b3", "b4"))
+
+
+def test_a_regulator_holds_its_own_phase():
+    found = solve(regulators(), **UNBALANCED, **ACTING)
+    taps = [each.tap_pos for each in found.beside["controllers"]]
+    assert len(set(taps)) > 1
+    for a in "abc":
+        assert 1.03 <= columns(found, "Bus")[f"vm_{a}_pu"][2] <= 1.05
+
+
+def test_a_regulator_looks_behind_the_drop_of_its_line():
+    """With r and x of the line to b4 it is b4 that has its voltage, but for mutual impedances."""
+    matrices = {f"{part}_matrix_ohm_per_km": [[z], [0, z], [0, 0, z]]
+                for part, z in (("r", 0.3), ("x", 0.6))}  # fmt: skip
+    elements = regulators(line_drop_r_ohm=0.6, line_drop_x_ohm=1.2)
+    elements["l2"] = element("Line", from_bus="b3", to_bus="b4", length_km=2, **matrices)
+    found = solve(elements, **UNBALANCED, **ACTING)
+    for a, told in zip("abc", found.beside["controllers"], strict=True):
+        there = columns(found, "Bus")[f"vm_{a}_pu"][3]
+        assert told.on_target and 1.03 <= there <= 1.05
+        assert told.vm_pu == approx(there, abs=1e-6)
+
+
+def test_a_three_phase_regulator_watches_its_first_phase():
+    plate = {"vn_hv_kv": 12.47, "vn_lv_kv": 12.47, "sn_mva": 6, "vk_percent": 1, "pfe_kw": 0,
+             "i0_percent": 0, "vkr_percent": 0.1}  # fmt: skip
+    bank = transformer("b2", "b3", vector_group="YNyn0", **plate, **REGULATED)
+    elements = {id_: each for id_, each in regulators().items() if not id_.startswith("r")}
+    found = solve({**elements, "r": bank}, **UNBALANCED, **ACTING)
+    (told,) = found.beside["controllers"]
+    assert told.vm_pu == approx(columns(found, "Bus")["vm_a_pu"][2], abs=1e-9)
+    assert 1.03 <= told.vm_pu <= 1.05
+
+
+@pytest.mark.parametrize(
+    ("elements", "settings", "expected"),
+    [
+        (
+            {"c": element("Capacitor", bus="b4", q_mvar=-0.1, max_step=3, step_control="voltage",
+                          vm_set_pu=1, vm_tol_pu=0.01)},
+            UNBALANCED, {("unsupported", "c", None)},
+        ),
+        (
+            {"t": transformer("b2", "b4", vn_hv_kv=12.47, vn_lv_kv=12.47, vector_group="Yd1",
+                              line_drop_r_ohm=1, **REGULATED)},
+            UNBALANCED, {("unsupported", "t", "line_drop_r_ohm")},
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_controlled_in_unequal_phases_is_refused(elements, settings, expected):
+    assert problems({**regulators(), **elements}, **settings, **ACTING) == expected
+
+
+@pytest.mark.parametrize("solver", ["pandapower", "opendss"])
+def test_a_line_drop_needs_phases(solver):
+    elements = {
+        "b1": bus(20), "b2": bus(20), "g": grid("b1"), "d": load("b2", "abc", 1, 0),
+        "t": transformer("b1", "b2", vn_hv_kv=20, line_drop_x_ohm=1, **REGULATED),
+    }  # fmt: skip
+    found = problems(elements, solver=solver, mode="ac", run_control=True)
+    assert found == {("unsupported", "t", "line_drop_x_ohm")}
