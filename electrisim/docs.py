@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from electrisim.doctor import RULES
 from electrisim.elements import FIELDS, KINDS, Element
 from electrisim.engine import Engines
 from electrisim.feeder import documentation as feeder
@@ -48,7 +49,15 @@ class Page(NamedTuple):
 
 def pages(engines: Engines) -> list[Page]:
     """All reference pages."""
-    return [_studies(), _elements(), _results(), _engines(engines), _feeder(), _errors()]
+    return [
+        _studies(),
+        _elements(),
+        _results(),
+        _engines(engines),
+        _feeder(),
+        _errors(),
+        _diagnosis(),
+    ]
 
 
 # -- studies ---------------------------------------------------------------------------------------
@@ -302,6 +311,48 @@ def _errors() -> Page:
             ),
         ],
     )
+
+
+# -- diagnosis -------------------------------------------------------------------------------------
+
+
+def _diagnosis() -> Page:
+    return Page(
+        "diagnosis",
+        "Why there is no solution",
+        "A network that has none is answered with `not-converged` and `diagnosis`, a list of "
+        "causes, the likeliest first. Each has `rule` (a word of the table), `cause` (a "
+        "sentence), `elements` (the caller's ids), `evidence` (numbers), `suggestion` (a sentence) "
+        "and `repair`: a list of `element`, `field`, `value`, to be set together; where `element` "
+        "is null the field is a setting. `verified` says what trying the repair showed: true, the "
+        "network then has a certified solution; false, it has none; null, it was not tried. "
+        "Causes whose repair works come first, of these the simplest whose number was "
+        "furthest off. What is found out takes a few seconds at most.",
+        [
+            Section(
+                "Causes",
+                "What is looked for, what speaks for it, and what is tried.",
+                Table(
+                    ("rule", "cause", "evidence", "repair"),
+                    [
+                        (f"`{name}`", rule.meaning, rule.evidence, rule.repair)
+                        for name, rule in RULES.items()
+                    ],
+                ),
+            ),
+            Section("How", inspect.cleandoc(_HOW)),
+        ],
+    )
+
+
+_HOW = """
+Numbers are compared with those of the other elements of the kind at the voltage level, or with what
+is usual there; voltage levels, taps, set-points and the sums of phase shifts around loops are
+checked against each other. Then the network is loaded from nothing up to the last point at which
+its own equations have a solution; there the singular vectors of the Jacobian say which buses
+collapse and which powers drive it, and the voltages along the branches where it is narrow. Every
+repair is first tried on these equations, the likeliest then by the engine, with the certificate.
+"""
 
 
 # -- Markdown --------------------------------------------------------------------------------------

@@ -567,7 +567,7 @@ _DETAILS = {
         "diagnosis": {
             "type": "array",
             "description": "Of a power flow without solution: causes, the likeliest first.",
-            "items": {"type": "object"},
+            "items": ref("Cause"),
         },
         "certificate": ref("Certificate"),
         "id": {"type": "string", "description": "Of a 500: the id to quote."},

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 import numpy as np
 
+from electrisim import doctor, premises
 from electrisim import elements as e
-from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.completion import complete
 from electrisim.control import loop, native
@@ -18,6 +18,7 @@ from electrisim.control.telling import State
 from electrisim.engine import Controlling, Engine, Engines
 from electrisim.fields import says
 from electrisim.network import Network
+from electrisim.problems import NotConvergedError
 from electrisim.results import Answer, Losses, Tables
 from electrisim.settings import Settings
 from electrisim.topology import Topology
@@ -52,11 +53,14 @@ class PowerFlow(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     """Solve the network and certify the answer.
 
-    Raises ProblemError (the engine cannot represent it) and NotConvergedError.
+    Raises ProblemError (the engine cannot represent it) and NotConvergedError with a diagnosis.
     """
-    answer = solve(network, settings, engines)
-    ended = answer.network or network
-    certificate = certify(ended, Topology(ended), settings, answer.tables)
+    try:
+        answer = solve(network, settings, engines)
+        ended = answer.network or network
+        certificate = certify(ended, Topology(ended), settings, answer.tables)
+    except NotConvergedError as error:
+        raise doctor.diagnosed(error, engines[settings.solver], network, settings) from error
     return msgspec.structs.replace(answer, certificate=certificate)
 
 
