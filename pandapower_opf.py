@@ -391,6 +391,7 @@ def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedErro
             "The optimal power flow found no solution, although one within all limits exists."
         )
     diagnosis, problems = [], []
+    together = [_moved(network, limit) for _, _, limit in broken]
     for _, beyond, limit in broken:
         rows = network.rows(limit.kind)
         label, unit = rows.label(limit.row), limit.unit
@@ -403,12 +404,13 @@ def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedErro
             )
         )  # fmt: skip
         diagnosis.append({
-            "cause": cause, "elements": [rows.ids[limit.row]],
+            "rule": "limit", "cause": cause, "elements": [rows.ids[limit.row]],
             "evidence": {
                 "field": limit.field, "limit": limit.limit, "needed": limit.value, "unit": unit,
             },
             "suggestion": f"Set {limit.field} to {limit.value:.6g} {unit}, or change what asks for "
             "it; all limits named here have to give way together.",
+            "repair": together, "verified": None,
         })  # fmt: skip
     message = "No dispatch keeps all limits. " + problems[0].message
     return NotConvergedError(
@@ -417,6 +419,17 @@ def _infeasible(network: Network, case: Case, state: _State) -> NotConvergedErro
     )  # fmt: skip
 
 
+def _moved(network: Network, limit: _Limit) -> dict[str, Any]:
+    """The limit moved by what is needed and a little more: a solver needs some room."""
+    room = ROOM * max(abs(limit.value), _LEAST[limit.unit])
+    value = limit.value + room if limit.upper else limit.value - room
+    return {
+        "element": network.rows(limit.kind).ids[limit.row], "field": limit.field, "value": value,
+    }  # fmt: skip
+
+
+#: By which share more than needed a limit is moved where that is suggested.
+ROOM = 1e-4
 _LEAST = {"pu": 1.0, "MW": 0.1, "Mvar": 0.1, "%": 1.0, "degree": 1.0}
 
 

@@ -331,10 +331,13 @@ class Charge(NamedTuple):
         sizes = [abs(number) if self._is_phasor else number.real for number in numbers]
         asked, delivered = (size if math.isfinite(size) else None for size in sizes)
         return {
+            "rule": "engine-answer",
             "cause": self.sentence,
             "elements": [self.element],
             "evidence": {"unit": self._unit, "asked": asked, "delivered": delivered},
             "suggestion": _SUGGESTIONS[self.group],
+            "repair": [],
+            "verified": None,
         }
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 import electrisim
 from electrisim.control.record import Controlled
+from electrisim.doctor import RULES
 from electrisim.dss.parity import Parity
 from electrisim.dss.script import Note
 from electrisim.elements import FIELDS, KINDS, Element
@@ -254,7 +255,8 @@ def _schemas() -> Schema:
     return (
         schemas
         | ours
-        | {"Import": _IMPORT, "Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
+        | {"Import": _IMPORT, "LikelyCause": _CAUSE}
+        | {"Engine": _ENGINE, "ProblemDetails": _DETAILS, "Ready": _READY}
     )
 
 
@@ -553,6 +555,38 @@ _READY = object_of(
     ["status", "engines"],
 )
 
+_CAUSE = {
+    "type": "object",
+    "description": "A likely cause of a failure, with what would mend it.",
+    "properties": {
+        "rule": {"enum": list(RULES)},
+        "cause": _TEXT,
+        "elements": {"type": "array", "items": _TEXT},
+        "evidence": {"type": "object", "description": "The numbers that speak for it."},
+        "suggestion": _TEXT,
+        "repair": {
+            "type": "array",
+            "description": "Fields to be set together; without element, of the settings.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "element": {"type": ["string", "null"]},
+                    "field": _TEXT,
+                    "value": {"type": ["number", "boolean", "string", "null"]},
+                },
+                "required": ["element", "field", "value"],
+            },
+        },
+        "verified": {
+            "type": ["boolean", "null"],
+            "description": "Whether there is a solution with the repair; null: not tried.",
+        },
+    },
+    "required": [
+        "rule", "cause", "elements", "evidence", "suggestion", "repair", "verified",
+    ],
+}  # fmt: skip
+
 _DETAILS = {
     "type": "object",
     "description": "An error (RFC 9457), with every fault that was found.",
@@ -566,8 +600,8 @@ _DETAILS = {
         "errors": {"type": "array", "items": ref("Problem"), "minItems": 1},
         "diagnosis": {
             "type": "array",
-            "description": "Of a power flow without solution: causes, the likeliest first.",
-            "items": ref("Cause"),
+            "description": "Of a study without solution: causes, the likeliest first.",
+            "items": ref("LikelyCause"),
         },
         "certificate": ref("Certificate"),
         "id": {"type": "string", "description": "Of a 500: the id to quote."},

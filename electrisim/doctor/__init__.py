@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from electrisim.doctor.case import Edit, Repair, repaired
 from electrisim.doctor.examination import examine, told
 from electrisim.doctor.rules import RULES
 from electrisim.engine import Engine
@@ -23,7 +24,7 @@ from electrisim.network import Network
 from electrisim.problems import NotConvergedError
 from electrisim.settings import Settings
 
-__all__ = ["RULES", "diagnosed", "diagnosis"]
+__all__ = ["RULES", "Edit", "Repair", "diagnosed", "diagnosis", "repaired"]
 
 #: No repair is tried after this long [s]; one that has begun is finished.
 SECONDS = 4.0
@@ -47,10 +48,7 @@ def diagnosed(
     error: NotConvergedError, engine: Engine, network: Network, settings: Settings
 ) -> NotConvergedError:
     """The error with the causes added to what it knew already."""
-    known = [
-        {"rule": "engine-answer", **entry, "repair": [], "verified": None}
-        for entry in error.extra.get("diagnosis", ())
-    ]
+    known = error.extra["diagnosis"]
     found = diagnosis(engine, network, settings)
     sure = sum(bool(entry["verified"]) for entry in found)
     error.extra["diagnosis"] = [*found[:sure], *known, *found[sure:]]

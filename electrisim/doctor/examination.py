@@ -34,6 +34,10 @@ STATIC, SCREENING = 0.4, 0.65
 PARSIMONY = 0.3
 
 
+#: Rules whose repair is the least that will do, and so leaves the network at its limit.
+AT_THE_EDGE = ("transfer", "overload")
+
+
 class Cause(NamedTuple):
     """A suspect with the repair that was chosen for it.
 
@@ -54,7 +58,8 @@ class Cause(NamedTuple):
     def rank(self) -> tuple[int, float]:
         """Repairs that work before those that do not, better states before worse, then scores."""
         worked = 0 if self.verified else 2 if self.verified is None and self.outcome.solved else 4
-        return worked + (not self.outcome.healthy), -self.score
+        good = self.outcome.healthy or self.suspect.rule in AT_THE_EDGE
+        return worked + (not good), -self.score
 
 
 def examine(engine: Engine, network: Network, settings: Settings, seconds: float) -> list[Cause]:

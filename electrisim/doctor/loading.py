@@ -110,7 +110,7 @@ def _single(case: Case) -> Iterator[Suspect]:
         )
         evidence = {
             "asked_mva": abs(power), "possible_mva": share * abs(power),
-            "takes_part": part,
+            "takes_part": part, "buses": _falling(case),
         }  # fmt: skip
         score = 0.2 + max(0.0, -float(np.log10(share))) / 2 + 0.1 * part
         repair = Repair(edits, "what the network can pass on")

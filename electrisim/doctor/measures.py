@@ -34,7 +34,7 @@ OUTLYING, TAKING_PART = 0.4, 0.25
 HARMLESS, ASIDE = 0.3, 0.4
 #: Several fields that are off together are likelier one slip than one of them, and a quantity that
 #: is a product of others says less than they do [decades].
-TOGETHER, DERIVED = 0.5, -0.3
+TOGETHER, DERIVED = 0.5, -1.0
 
 
 class Slip(NamedTuple):
@@ -154,7 +154,17 @@ LINE_MEASURES = (
             ((0.0, 0.05), (0.0, 10.0), (0.0, 150.0), (0.0, 1500.0)), ("c_nf_per_km",), _NANO,
             DERIVED),
 )  # fmt: skip
+_VK3, _VKR3, _SN3 = (
+    tuple(name.format(side) for side in ("hv", "mv", "lv"))
+    for name in ("vk_{}_percent", "vkr_{}_percent", "sn_{}_mva")
+)
 TRANSFORMER_MEASURES = (
+    Measure(e.ThreeWindingTransformer, "short-circuit voltages", "%", _together(*_VK3),
+            _alike(1.0, 60.0), (*_VK3, *_VKR3), (*POINT, *BACK), TOGETHER),
+    Measure(e.ThreeWindingTransformer, "rated powers", "MVA", _together(*_SN3),
+            _alike(0.2, 2000.0), _SN3,
+            (Slip(1e3, "GVA given as MVA"), Slip(1e-3, "kVA given as MVA"), *BACK, *POINT),
+            TOGETHER, -1),
     Measure(e.Transformer, "short-circuit voltage", "%", _field("vk_percent"), _alike(1.0, 35.0),
             ("vk_percent", "vkr_percent"), (*POINT, *BACK)),
     Measure(e.Transformer, "rated power", "MVA", _field("sn_mva"), _RATINGS, ("sn_mva",),

@@ -8,16 +8,16 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, runtime_c
 
 import msgspec
 
+from electrisim import doctor, premises
 from electrisim import elements as e
-from electrisim import premises
 from electrisim.certificate import certify
 from electrisim.completion import complete
 from electrisim.dispatch import agreeing, faults
 from electrisim.elements import Element
-from electrisim.engine import Engines
+from electrisim.engine import Engine, Engines
 from electrisim.fields import quantity, says
 from electrisim.network import Array, Network
-from electrisim.problems import Problem, ProblemError
+from electrisim.problems import NotConvergedError, Problem, ProblemError
 from electrisim.results import Answer, Solution
 from electrisim.settings import Settings
 from electrisim.studies.powerflow import PowerFlow, idle, losses
@@ -124,12 +124,10 @@ def run(network: Network, settings: OptimalPowerFlow, engines: Engines) -> Answe
     problems = [*_refused(settings), *faults(network, topology, settings.linear)]
     if problems:
         raise ProblemError(problems)
-    with engine.build(network, topology, flow) as model:
-        if not isinstance(model, Optimising):
-            message = f"{engine.name} has no optimal power flow; pandapower has."
-            problem = Problem(kind="unsupported", message=message, field="solver")
-            raise ProblemError([problem], kind="unsupported")
-        found = model.optimal_power_flow(settings)
+    try:
+        found = _optimum(engine, network, topology, settings)
+    except NotConvergedError as error:
+        raise _examined(error, engine, network, settings) from error
     tables = complete(found.network, topology, flow, found.solution.tables)
     certificate = certify(found.network, topology, flow, tables)
     tables = {kind: {**columns, **found.prices.get(kind, {})} for kind, columns in tables.items()}
@@ -147,6 +145,42 @@ def run(network: Network, settings: OptimalPowerFlow, engines: Engines) -> Answe
             "losses": losses(tables),
         },
     )
+
+
+def _optimum(
+    engine: Engine, network: Network, topology: Topology, settings: OptimalPowerFlow
+) -> Optimal:
+    with engine.build(network, topology, settings.flow) as model:
+        if not isinstance(model, Optimising):
+            message = f"{engine.name} has no optimal power flow; pandapower has."
+            problem = Problem(kind="unsupported", message=message, field="solver")
+            raise ProblemError([problem], kind="unsupported")
+        return model.optimal_power_flow(settings)
+
+
+#: So long a repair may be tried [s].
+TRIED_S = 5.0
+
+
+def _examined(
+    error: NotConvergedError, engine: Engine, network: Network, settings: OptimalPowerFlow
+) -> NotConvergedError:
+    """The error with its limits' relaxation tried; without any, with what the doctor finds."""
+    causes = error.extra["diagnosis"]
+    if not causes:
+        error.extra["diagnosis"] = doctor.diagnosis(engine, network, settings.flow)
+        return error
+    repair = doctor.Repair(tuple(doctor.Edit(**edit) for edit in causes[0]["repair"]))
+    brief = msgspec.structs.replace(settings, max_time_s=min(settings.max_time_s, TRIED_S))
+    try:
+        relaxed, _ = doctor.repaired(network, settings.flow, repair)
+        _optimum(engine, relaxed, Topology(relaxed), brief)
+        verified = True
+    except ProblemError:
+        verified = False
+    for cause in causes:
+        cause["verified"] = verified
+    return error
 
 
 #: Settings of a power flow that say nothing to an optimum.

@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from electrisim import doctor, premises
 from electrisim import elements as e
-from electrisim import premises
-from electrisim.change import Changes, Place, Series
+from electrisim.change import Changes, Place, Series, changed
 from electrisim.elements import FIELDS, KINDS, Element
-from electrisim.engine import Engines
+from electrisim.engine import Engine, Engines
 from electrisim.fields import Field, quantity, says
 from electrisim.network import Array, Network, Rows, fault
 from electrisim.problems import NotConvergedError, Problem, ProblemError, nearest, shorten
@@ -117,7 +117,10 @@ def run(network: Network, settings: TimeSeries, engines: Engines) -> Answer:
     failed = found.failed()
     if len(failed) == plan.count:
         first = next(iter(found.failures.values()), "")
-        raise NotConvergedError(f"No step of the series has a solution. {first}".rstrip())
+        raise NotConvergedError(
+            f"No step of the series has a solution. {first}".rstrip(),
+            diagnosis=_of_first_failure(engine, network, settings, plan, failed),
+        )
     beside: dict[str, Any] = {
         "convergence": not failed,
         "time_steps": plan.count,
@@ -125,6 +128,8 @@ def run(network: Network, settings: TimeSeries, engines: Engines) -> Answer:
         "failed_steps": failed,
         "statistics": found.statistics(),
     }
+    if failed:
+        beside["diagnosis"] = _of_first_failure(engine, network, settings, plan, failed)
     if plan.presets:
         beside["presets"] = {name: shape.tolist() for name, shape in plan.presets.items()}
     return Answer(
@@ -141,6 +146,20 @@ def run(network: Network, settings: TimeSeries, engines: Engines) -> Answer:
         beside=beside,
         series=found.series,
     )
+
+
+#: So long the first failed step is examined [s].
+EXAMINED_S = 1.5
+
+
+def _of_first_failure(
+    engine: Engine, network: Network, settings: TimeSeries, plan: _Plan, failed: list[int]
+) -> list[dict[str, Any]]:
+    """The causes for which the first failed step, named in each, has no solution."""
+    step = failed[0]
+    there = changed(network, plan.changes.of(step))
+    causes = doctor.diagnosis(engine, there, settings, EXAMINED_S)
+    return [{"step": step, **cause} for cause in causes[:3]]
 
 
 # -- what is asked ---------------------------------------------------------------------------------

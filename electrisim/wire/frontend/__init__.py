@@ -26,6 +26,7 @@ from electrisim.problems import NotConvergedError, Problem, ProblemError, shorte
 from electrisim.wire.frontend import (
     contingency,
     controllers,
+    diagnosis,
     harmonics,
     opf,
     power_flow,
@@ -144,10 +145,12 @@ def _failure(error: ProblemError, report: Report) -> Body:
         for problem in error.problems
         if problem.element or problem.field
     ]
+    if isinstance(error, NotConvergedError):
+        causes = error.extra["diagnosis"]
+        diagnostic |= {"convergence": messages, **diagnosis.shown(causes)}
+        parameters += diagnosis.places(causes, report)
     if parameters:
         diagnostic["invalid_parameters"] = parameters
-    if isinstance(error, NotConvergedError):
-        diagnostic["convergence"] = error.extra.get("diagnosis") or messages
     return {
         "error": error.sentence,
         "message": error.sentence,
