@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from electrisim.dss.controls import regulate
 from electrisim.dss.lines import MATRICES, is_transposed, line
 from electrisim.dss.script import Circuit, Note, Thing
 from electrisim.dss.syntax import problem
@@ -72,6 +73,7 @@ def graph(circuit: Circuit) -> Imported:
         else:
             circuit.notes.append(Note(thing.place, text))
     refuse(faults)
+    regulate(circuit, bases, made)
     _open(circuit, made)
     return Imported(made, settings, circuit.notes)
 

@@ -125,6 +125,12 @@ CLASSES: Mapping[str, Class] = MappingProxyType(
             "usermodel:! userdata:! debugtrace:! kvdc kp pitol safevoltage safemode dynamiceq:! "
             f"dynout:! controlmode amplimit amplimitgain spectrum {_END}"
         )),
+        "regcontrol": Class(_table(
+            "transformer:w winding:i vreg:n band:n ptratio:n ctprim r:n x:n bus:bus delay "
+            "reversible:b revvreg revband revr revx tapdelay debugtrace:! maxtapchange inversetime "
+            "tapwinding:i vlimit:n ptphase revthreshold revdelay revneutral eventlog remoteptratio "
+            "tapnum:i reset ldc_z:n rev_z cogen basefreq enabled:b like"
+        )),
         "loadshape": Class(_table(
             "npts:i interval:n mult:ns hour:ns mean stddev csvfile:! sngfile:! dblfile:! action:! "
             "qmult:ns useactual:b pmax qmax sinterval:n minterval:n pbase qbase pmult:ns "
@@ -145,8 +151,8 @@ WITHOUT_EFFECT = frozenset(
     }
 )  # fmt: skip
 
-#: Controls: taps and steps stay as they are written, and this is said.
-CONTROLS = frozenset({"regcontrol", "capcontrol"})
+#: Controls that are not read: steps stay as they are written, and this is said.
+CONTROLS = frozenset({"capcontrol"})
 
 #: Classes that are refused, and why.
 REFUSED: Mapping[str, str] = MappingProxyType(

@@ -290,7 +290,7 @@ class Script:
             self._no_files(command.parameters, command)
             what = "has no effect on a power flow"
             if class_ in CONTROLS:
-                what = "is not imported: taps and steps stay as they are written"
+                what = "is not imported: its steps stay as they are written"
             self._note(command.place, f"{class_} {what}.")
             return False
         # Whatever continues it is refused with it.
@@ -377,12 +377,27 @@ class Script:
             if code:
                 # As it is now: what is edited later does not reach the lines.
                 thing.set(name, dict(code.values))
+        elif name == "transformer":
+            if self._find(name, found, command):
+                thing.set(name, found)
+        elif name == "tapnum":
+            self._move(thing, found)
         elif name in ("effcurve", "p-tcurve"):
             curve = self._find("xycurve", found, command)
             if curve:
                 thing.set(name, dict(curve.values))
         else:
             thing.set(name, _within(found) if name == "windings" else found)
+
+    def _move(self, control: Thing, steps: int) -> None:
+        """A regulator's TapNum moves its transformer."""
+        unit = self._things.get("transformer", {}).get(control.get("transformer", ""))
+        winding = _within(control.get("tapwinding", control.get("winding", 1)))
+        if unit is not None:
+            low, high = unit.get((winding, "mintap"), 0.9), unit.get((winding, "maxtap"), 1.1)
+            count = unit.get((winding, "numtaps"), 32)
+            tap = (low + high) / 2 + (steps * (high - low) / count if count > 0 else 0.0)
+            unit.set((winding, "tap"), min(max(tap, low), high))
 
     def _like(self, thing: Thing, value: Value, command: Command) -> None:
         model = self._find(thing.class_, value.text, command)

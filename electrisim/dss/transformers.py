@@ -59,6 +59,19 @@ def rating_kva(thing: Thing, winding: int) -> float:
     return float(thing.get((winding, "kva"), 1000.0))
 
 
+def step_of(thing: Thing, winding: int) -> float:
+    """A step of a winding's taps, of its rated voltage."""
+    span = thing.get((winding, "maxtap"), 1.1) - thing.get((winding, "mintap"), 0.9)
+    steps = thing.get((winding, "numtaps"), 32)
+    return float(span / steps) if steps > 0 and span > 0 else 0.00625
+
+
+def sides(thing: Thing) -> dict[int, str]:
+    """Of two windings, which is on the high-voltage side."""
+    first, second = (float(thing.get((w, "kv"), 12.47)) for w in (1, 2))
+    return {1: "hv", 2: "lv"} if first >= second else {1: "lv", 2: "hv"}
+
+
 def _winding(thing: Thing, w: int, r_percent: float) -> Winding:
     at, kv, tap = thing.get((w, "bus")), thing.get((w, "kv"), 12.47), thing.get((w, "tap"), 1.0)
     kva = rating_kva(thing, w)
@@ -66,9 +79,7 @@ def _winding(thing: Thing, w: int, r_percent: float) -> Winding:
         raise UnrepresentedError(f"needs a bus for winding {w}")
     if min(kv, kva) <= 0 or tap == 0:
         raise UnrepresentedError(f"needs kv and kva of more than 0 and a tap for winding {w}")
-    span = thing.get((w, "maxtap"), 1.1) - thing.get((w, "mintap"), 0.9)
-    steps = thing.get((w, "numtaps"), 32)
-    step = span / steps if steps > 0 and span > 0 else 0.00625
+    step = step_of(thing, w)
     delta = str(thing.get((w, "conn"), "wye"))[:1] in ("d", "l")
     return Winding(at, delta, kv, kva, abs(tap), r_percent, step, 0 if tap > 0 else 6)
 

@@ -18,6 +18,7 @@ from electrisim.dss import graph, read_archive, read_script
 from electrisim.dss.archive import MOST_DEPTH, MOST_ENTRIES
 from electrisim.dss.commands import spoken
 from electrisim.problems import KINDS, ProblemError
+from opendss_context import opendssdirect
 from opendss_session import check
 
 CIRCUIT = """New Circuit.small basekv=20 bus1=a r1=0 x1=.01 r0=0 x0=.01
@@ -101,10 +102,54 @@ def test_a_load_below_its_band_is_named_where_the_graph_differs(client):
     assert "load.village" in body["parity"]["outside_band"]
 
 
-def test_controls_are_noted_and_taps_stay(client):
-    body = imported(client, CIRCUIT + "New RegControl.r transformer=t winding=2 vreg=120\n")
+REGULATED = """New Circuit.t basekv=115 bus1=s pu=1.0 r1=.1 x1=1 r0=.1 x0=1
+New Transformer.t buses=(s a) conns=(delta wye) kvs=(115 12.47) kvas=(10000 10000) xhl=8
+New Transformer.v buses=(a b) kvs=(12.47 12.47) kvas=(10000 10000) xhl=1
+New RegControl.r transformer=v winding=2 vreg=122 band=2 ptratio=60 maxtapchange=1
+New Load.a bus1=b kv=12.47 kw=5000 pf=.9 vminpu=.5
+"""
+
+
+def test_a_regulator_steps_where_controllers_act(client):
+    """From neutral to where OpenDSS itself stops, one step at a time."""
+    body = imported(client, REGULATED)
+    assert "acts in studies with run_control" in body["notes"][0]["message"]
+    assert body["parity"]["status"] == "agree"
+    dss = opendssdirect.dss.NewContext()
+    for line in ["clearall", *REGULATED.splitlines(), "solve", "? transformer.v.tap"]:
+        dss.Text.Command(line)
+    tap = float(dss.Text.Result())
+    dss.Text.Command("clearall")
+    request = {"simulationType": "controller", "elements": {"opendss": REGULATED}}
+    (controller,) = client.post("/", json=request).get_json()["controllers"]
+    assert controller["tap_pos_initial"] == 0
+    assert 1 + 0.00625 * controller["tap_pos"] == pytest.approx(tap)
+    assert tap > 1.03
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("R=3 X=9", "line drop compensation"),
+        ("bus=s.1", "another bus"),
+        ("reversible=yes", "direction"),
+        ("enabled=no", "disabled"),
+    ],
+)
+def test_a_regulator_that_the_graph_cannot_say_is_noted_and_its_taps_stay(client, more, why):
+    script = REGULATED.replace("band=2", f"band=2 tapnum=4 {more}")
+    body = imported(client, script)
+    assert why in body["notes"][0]["message"]
+    unit = body["elements"]["transformer.v"]["parameters"]
+    assert "tap_control" not in unit
+    assert unit["tap_pos"] == 4
+    assert body["parity"]["status"] == "agree"
+
+
+def test_other_controls_are_noted_and_steps_stay(client):
+    body = imported(client, CIRCUIT + "New CapControl.r capacitor=bank type=kvar\n")
     assert body["notes"][0]["place"] == "Line 8"
-    assert "taps and steps stay" in body["notes"][0]["message"]
+    assert "steps stay" in body["notes"][0]["message"]
 
 
 @pytest.mark.skipif(not ieee.TABLES.exists(), reason="reads ../shared")
