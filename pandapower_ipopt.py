@@ -10,6 +10,7 @@ import ctypes
 import functools
 import importlib.util
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -121,10 +122,22 @@ def version() -> str:
     return ".".join(str(part) for part in parts)
 
 
-def minimise(programme: Programme, start: Array, options: Mapping[str, str | float | int]) -> Found:
-    """Solve a programme from a start; whatever the functions raise is raised again here."""
-    with _LOCK:
-        return _Solution(programme, start).run(options)
+def minimise(
+    programme: Programme, start: Array, options: Mapping[str, str | float | int], seconds: float
+) -> Found:
+    """Solve a programme from a start; whatever the functions raise is raised again here.
+
+    seconds  for the turn to come and the solution together
+    """
+    end = time.monotonic() + seconds
+    if not _LOCK.acquire(timeout=seconds):
+        n, m = len(start), len(programme.g_lo)
+        return Found(start, np.zeros(m), np.zeros(n), np.zeros(n), TIME_SPENT, 0)
+    try:
+        left = max(end - time.monotonic(), 1e-9)
+        return _Solution(programme, start).run({**options, "max_wall_time": left})
+    finally:
+        _LOCK.release()
 
 
 class _Solution:

@@ -156,20 +156,22 @@ def _minimised(
     clock = _Clock(settings)
     if (programme.x_lo > programme.x_hi).any():
         raise _infeasible(network, case, _relaxed(case, programme, clock)[1])
-    options = {}
+    options: dict[str, str | float | int] = {}
     unknowns = (programme.x_lo < programme.x_hi).sum()
     if unknowns <= (programme.g_lo == programme.g_hi).sum():
         # Nothing is free: multipliers come only with bounds that have an inside.
         options["fixed_variable_treatment"] = "relax_bounds"
     iterations = min(SOON, clock.iterations)
-    found = ipopt.minimise(programme, programme.start, clock.options(iterations) | options)
+    options |= clock.options(iterations)
+    found = ipopt.minimise(programme, programme.start, options, clock.seconds)
     if found.solved:
         return found
     clock.check(found)
     x, state = _relaxed(case, programme, clock)
     if not _broken(network, case, state):
         start = np.clip(x, programme.x_lo, programme.x_hi)
-        found = ipopt.minimise(programme, start, clock.options(clock.iterations) | options)
+        options["max_iter"] = clock.iterations
+        found = ipopt.minimise(programme, start, options, clock.seconds)
         if found.solved:
             return found
         clock.check(found)
@@ -185,14 +187,18 @@ class _Clock:
         self._end = time.monotonic() + settings.max_time_s
 
     def options(self, iterations: int) -> dict[str, str | float | int]:
-        """Ipopt's options for a solution within the time that is left."""
+        """Ipopt's options for a solution within so many iterations."""
         return {
             "print_level": 0, "sb": "yes", "linear_solver": "mumps", "tol": 1e-8,
             "constr_viol_tol": 1e-9, "dual_inf_tol": 1e-4, "compl_inf_tol": 1e-7,
             "acceptable_iter": 0, "bound_relax_factor": 0.0, "mu_strategy": "adaptive",
             "max_iter": iterations,
-            "max_wall_time": max(self._end - time.monotonic(), 1e-9),
         }  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """What is left of the time."""
+        return max(self._end - time.monotonic(), 1e-9)
 
     def check(self, found: ipopt.Found) -> None:
         """Raise NotConvergedError where a solution ended because nothing is left."""
@@ -211,7 +217,7 @@ def _relaxed(case: Case, programme: Optimum, clock: _Clock) -> tuple[Array, _Sta
     """Where the limits give way least; raises NotConvergedError where even that has no solution."""
     elastic = Elastic(programme)
     options = {**clock.options(MAX_ITERATION), "bound_relax_factor": 1e-8, "tol": 1e-7}
-    relaxed = ipopt.minimise(elastic, elastic.start, options)
+    relaxed = ipopt.minimise(elastic, elastic.start, options, clock.seconds)
     if relaxed.status == ipopt.TIME_SPENT:
         clock.check(relaxed)
     if not relaxed.solved:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from electrisim import elements as e
-from electrisim.certificate import ABSOLUTE_MVA, RELATIVE, VOLTAGE_PU
+from electrisim.certificate import accepts
 from electrisim.change import Changes, Edits, Series, Spots, changed
 from electrisim.completion import complete
 from electrisim.elements import Element
@@ -569,10 +569,7 @@ class _Cases:
     def accepted(self) -> Array:
         """Which cases certify: powers add up, and generators hold their voltage; shape (n,)."""
         worst = np.maximum(*self._worst_mva)
-        limit = ABSOLUTE_MVA
-        if (worst > limit).any():
-            limit = np.maximum(limit, RELATIVE * np.abs(self.injected_mva).max(axis=0))
-        return np.asarray((worst <= limit) & (self._astray_pu <= VOLTAGE_PU))
+        return accepts(worst, self._astray_pu, lambda: np.abs(self.injected_mva).max(axis=0))
 
     def judged(self) -> Certificate:
         """The certificate of the worst case.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cmath
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,6 +144,19 @@ def claim_errors(claim: Claim) -> Iterator[tuple[str, Array]]:
         if claim.at is not None and not claim.at.all():
             errors = np.where(claim.at, errors, 0.0)
         yield quantity, errors
+
+
+def accepts(mismatch_mva: Array, astray_pu: Array, throughput_mva: Callable[[], Array]) -> Array:
+    """Which cases of a sweep are accepted, by the limits that every answer is held to.
+
+    mismatch_mva    largest error in power of each case, shape (n,)
+    astray_pu       largest error in a voltage that is held, shape (n,)
+    throughput_mva  tells each case's largest bus throughput; asked only where that matters
+    """
+    limit = np.full(len(mismatch_mva), ABSOLUTE_MVA)
+    if (mismatch_mva > limit).any():
+        limit = np.array([_limit_mva(throughput) for throughput in throughput_mva().tolist()])
+    return np.asarray((mismatch_mva <= limit) & (astray_pu <= VOLTAGE_PU))
 
 
 def _limit_mva(throughput_mva: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
+import pandapower_ipopt
 import pandapower_opf
 import pandapower_opf_ac
 import pandapower_opf_case
@@ -410,6 +411,12 @@ def test_what_cannot_be_optimised_is_refused_by_name(changes, settings, field):
 def test_a_solver_out_of_time_says_so(opf_type):
     with pytest.raises(NotConvergedError, match="within 1e-09 s"):
         solve(two_buses(), opf_type=opf_type, max_time_s=1e-9)
+
+
+def test_waiting_for_the_solver_counts_as_time():
+    """One optimum at a time: another one holds the solver here."""
+    with pandapower_ipopt._LOCK, pytest.raises(NotConvergedError, match="within 0.02 s"):
+        solve(two_buses(), max_time_s=0.02)
 
 
 def test_a_solver_out_of_iterations_says_so():
