@@ -373,7 +373,7 @@ def _refused_settings(settings: Settings) -> list[Problem]:
         "calculate_voltage_angles": settings.calculate_voltage_angles is not True,
         "distributed_slack": settings.distributed_slack,
         "mode": settings.linear,
-        "solution_mode": settings.solution_mode != "snapshot",
+        "solution_mode": settings.solution_mode != "snapshot" and not settings.steps,
         "enforce_q_lims": settings.enforce_q_lims and settings.model == "unbalanced",
     }
     return [
@@ -393,7 +393,7 @@ _WHY = {
     "calculate_voltage_angles": "phase shifts and angles of sources always count",
     "distributed_slack": "what holds an angle balances its island; pandapower can share it",
     "mode": "it has no linearised power flow; pandapower has",
-    "solution_mode": "a power flow is one state (snapshot)",
+    "solution_mode": "only a power flow goes through steps",
     "enforce_q_lims": "in three unequal phases a generator holds its voltage whatever it takes",
 }
 

@@ -383,6 +383,22 @@ _POWER_FLOW: Schema = {
         {"converged": {"type": "boolean"}, "power_flows": {"type": "integer"}},
         ["converged", "power_flows"],
     ),
+    "solution_mode": {"enum": ["daily", "dutycycle", "yearly"]},
+    "steps": {"type": "integer", "description": "Number of steps of the solution mode."},
+    "failed_steps": {
+        "type": "array",
+        "description": "The numbers of the steps without a solution.",
+        "items": {"type": "integer"},
+    },
+    "extremes": {
+        "type": "object",
+        "description": "As results in columns: the extremes over the steps, and when they are.",
+        "additionalProperties": {
+            "type": "object",
+            "properties": {"ids": {"type": "array", "items": _TEXT}},
+            "additionalProperties": {"type": "object"},
+        },
+    },
 }
 #: What stands beside the result tables, by study.
 _BESIDE: Mapping[str, Schema] = {

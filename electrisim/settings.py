@@ -70,7 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = False
     solution_mode: Annotated[
         Literal["snapshot", "daily", "dutycycle", "yearly"],
-        says("OpenDSS: one state, or a series."),
+        says(
+            "OpenDSS: one state, or the steps of the elements' daily, duty or yearly multipliers."
+        ),
     ] = "snapshot"
     load_model: Annotated[
         Literal["powerflow", "admittance"],
@@ -91,6 +93,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def harmonic(self) -> bool:
         """Whether the study also asks for frequencies other than the nominal one."""
+        return False
+
+    @property
+    def steps(self) -> bool:
+        """Whether the study goes through the steps of `solution_mode`."""
         return False
 
     @property

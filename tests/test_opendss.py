@@ -377,8 +377,7 @@ def test_a_control_mode_that_means_nothing_here_is_told(mode):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("algorithm", "nr"), ("init", "dc"), ("calculate_voltage_angles", False),
-     ("calculate_voltage_angles", "auto"), ("distributed_slack", True), ("mode", "dc"),
-     ("solution_mode", "daily")],
+     ("calculate_voltage_angles", "auto"), ("distributed_slack", True), ("mode", "dc")],
 )  # fmt: skip
 def test_a_setting_that_opendss_lacks_is_refused_by_name(field, value):
     with pytest.raises(ProblemError) as refused:

@@ -470,9 +470,10 @@ def test_static_generators_are_among_the_generators_with_their_bus_s_voltage(cli
 
 
 @pytest.mark.parametrize("mode", ["Daily", "Dutycycle", "Yearly"])
-def test_a_series_without_shapes_is_refused(client, mode):
+def test_a_series_without_shapes_is_a_snapshot_and_says_so(client, mode):
     answer = ask(client, feeder(parameters={**OPENDSS, "mode": mode}))
-    assert mode.lower() in answer["error"]
+    assert answer["busbars"] == ask(client, feeder(parameters=OPENDSS))["busbars"]
+    assert any("snapshot" in warning for warning in answer["warnings"])
 
 
 @pytest.mark.parametrize("field", ["algorithm", "loadmodel"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 from electrisim import doctor, premises
 from electrisim import elements as e
 from electrisim.certificate import certify
+from electrisim.change import Changes, changed
 from electrisim.completion import complete
 from electrisim.control import loop, native
 from electrisim.control.plan import controllers
@@ -19,8 +21,10 @@ from electrisim.engine import Controlling, Engine, Engines
 from electrisim.fields import says
 from electrisim.network import Network
 from electrisim.problems import NotConvergedError
-from electrisim.results import Answer, Losses, Tables
+from electrisim.results import Answer, Certificate, Losses, Tables
 from electrisim.settings import Settings
+from electrisim.studies import modes
+from electrisim.sweep import Chunk, answer_each, sweep, worst
 from electrisim.topology import Topology
 
 
@@ -46,6 +50,10 @@ class PowerFlow(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return "unbalanced" if self.mode == "unbalanced" else "balanced"
 
     @property
+    def steps(self) -> bool:
+        return type(self).name in ("powerflow", "controller")
+
+    @property
     def linear(self) -> bool:
         return self.mode == "dc"
 
@@ -55,13 +63,68 @@ def run(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
 
     Raises ProblemError (the engine cannot represent it) and NotConvergedError with a diagnosis.
     """
+    if settings.solution_mode != "snapshot":
+        return _over_steps(network, settings, engines)
     try:
-        answer = solve(network, settings, engines)
-        ended = answer.network or network
-        certificate = certify(ended, Topology(ended), settings, answer.tables)
+        return _certified(network, settings, engines)
     except NotConvergedError as error:
         raise doctor.diagnosed(error, engines[settings.solver], network, settings) from error
+
+
+def _certified(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
+    """The engine's answer with its certificate; raises as `run`, without a diagnosis."""
+    answer = solve(network, settings, engines)
+    ended = answer.network or network
+    certificate = certify(ended, Topology(ended), settings, answer.tables)
     return msgspec.structs.replace(answer, certificate=certificate)
+
+
+def _over_steps(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
+    """The last step of a solution mode, with the extremes over all steps beside it."""
+    engine = engines.admit(network, settings)
+    steps = modes.steps_of(network, settings.solution_mode)
+    still = msgspec.structs.replace(settings, solution_mode="snapshot")
+    if not steps.count:
+        answer = run(network, still, engines)
+        word = modes.FIELDS[settings.solution_mode]
+        note = f"No element has {word} multipliers: the answer is that of a snapshot."
+        return msgspec.structs.replace(answer, warnings=(*answer.warnings, note))
+    extremes = modes.Extremes(network, settings.model)
+    failed: list[int] = []
+    certificates = []
+    for chunk in _solved_steps(engine, network, still, engines, steps):
+        failed += chunk.cases[~chunk.solved].tolist()
+        certificates.append(chunk.judged)
+        solved = chunk.cases[chunk.solved]
+        for kind, name in extremes.quantities if len(solved) else ():
+            extremes.add(kind, name, solved, chunk.column(kind, name)[chunk.solved])
+    answer = run(changed(network, steps.of(steps.count - 1)), still, engines)
+    certificate = answer.certificate
+    beside = {
+        **answer.beside,
+        "solution_mode": settings.solution_mode,
+        "steps": steps.count,
+        "failed_steps": sorted(failed),
+        "extremes": extremes.told(),
+    }
+    if isinstance(certificate, Certificate):
+        certificate = worst([*certificates, certificate])
+    return msgspec.structs.replace(answer, certificate=certificate, beside=beside)
+
+
+def _solved_steps(
+    engine: Engine, network: Network, settings: PowerFlow, engines: Engines, steps: Changes
+) -> Iterator[Chunk]:
+    """Every step, solved; with controllers each for itself."""
+    if settings.controls:
+        yield from answer_each(
+            lambda case: _certified(case, settings, engines), network, steps, range(steps.count)
+        )
+        return
+    topology = Topology(network)
+    premises.check(network, topology, settings)
+    with engine.build(network, topology, settings) as model:
+        yield from sweep(engine, model, network, settings, steps)
 
 
 def solve(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
