@@ -35,7 +35,7 @@ from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD
 from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
 from pandapower.pypower.makeBdc import makeBdc
 from pandapower.pypower.makeYbus import branch_vectors
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 from scipy.sparse.linalg import MatrixRankWarning, spsolve
 
 from electrisim.network import Array
@@ -59,7 +59,8 @@ class Arrays:
     count           number of buses, all of them supplied
     base_mva        base of the per-unit system; base_kv of each bus
     f, t            buses of the branches' ends; from_bus, to_bus the same as (n_bus, n_branch)
-    y               Y_ff, Y_ft, Y_tf, Y_tt of each branch; y_from, y_to as (n_branch, n_bus)
+    y               Y_ff, Y_ft, Y_tf, Y_tt of each branch
+    y_ends          the same as (n_branch + 1, n_bus), at from and at to ends; the last row is 0
     y_earth         admittance to earth at each bus
     drawn_mva       constant power drawn at each bus
     voltage         of the base case
@@ -82,8 +83,10 @@ class Arrays:
         self.y = np.stack([y_ff, y_ft, y_tf, y_tt]).astype(complex)
         self.from_bus, self.to_bus = (incidence(end, self.count).T for end in (self.f, self.t))
         at_f, at_t = self.from_bus.T, self.to_bus.T
-        self.y_from = csr_matrix(at_f.multiply(y_ff[:, None]) + at_t.multiply(y_ft[:, None]))
-        self.y_to = csr_matrix(at_f.multiply(y_tf[:, None]) + at_t.multiply(y_tt[:, None]))
+        y_from = csr_matrix(at_f.multiply(y_ff[:, None]) + at_t.multiply(y_ft[:, None]))
+        y_to = csr_matrix(at_f.multiply(y_tf[:, None]) + at_t.multiply(y_tt[:, None]))
+        idle = csr_matrix((1, self.count), dtype=complex)
+        self.y_ends = csr_matrix(vstack([y_from, idle])), csr_matrix(vstack([y_to, idle]))
         self.y_earth = (bus[:, GS] + 1j * bus[:, BS]) / self.base_mva
         self.y_bus = inner["Ybus"]
         self.drawn_mva = bus[:, PD] + 1j * bus[:, QD]

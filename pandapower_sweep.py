@@ -516,13 +516,18 @@ class _Cases:
     def current(self) -> tuple[Array, Array]:
         """What enters each branch at its from and at its to end [pu]."""
         found = []
-        for y in (self.c.arrays.y_from, self.c.arrays.y_to):
-            ends = np.zeros((y.shape[0] + 1, self.count), dtype=complex)
-            ends[:-1] = y @ self.voltage[:-1]
+        for y in self.c.arrays.y_ends:
+            ends = y @ self.voltage[:-1]
             case, branch = self.inputs.off
             ends[branch, case] = 0
             found.append(ends)
         return found[0], found[1]
+
+    @functools.cached_property
+    def current_size(self) -> tuple[Array, Array]:
+        """How large these currents are [pu]."""
+        at_f, at_t = self.current
+        return np.abs(at_f), np.abs(at_t)
 
     @functools.cached_property
     def injected_mva(self) -> Array:
@@ -629,7 +634,8 @@ class _Cases:
     def _i_ka(self, end: _End) -> Array:
         a = self.c.arrays
         kv = np.r_[a.base_kv, np.inf][self._bus_of(end)]
-        return np.asarray(np.abs(self._current_of(end)) * (a.base_mva / (np.sqrt(3) * kv))[:, None])
+        size = self.current_size[0 if end.at_from else 1][end.branch]
+        return np.asarray(size * (a.base_mva / (np.sqrt(3) * kv))[:, None])
 
     def column(self, kind: type[Element], name: str) -> Array:
         """A result column of these cases, shape (n, n_elements), NaN where there is no result."""
