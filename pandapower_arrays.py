@@ -46,6 +46,9 @@ SAME = 1e-6
 LOW_PU = 0.85
 
 
+ALL_HELD = "the network has no bus beside those that hold the voltage"
+
+
 class CannotCompileError(Exception):
     """Why a network goes through pandapower case by case."""
 
@@ -73,6 +76,9 @@ class Arrays:
 
     def __init__(self, net: Any) -> None:
         inner = net["_ppc"]["internal"]
+        if "bus" not in inner:
+            # pandapower solves nothing where every bus holds its voltage.
+            raise CannotCompileError(ALL_HELD)
         bus, branch, gen = inner["bus"], inner["branch"].real, inner["gen"]
         self.count = len(bus)
         self.base_mva = float(inner["baseMVA"])
@@ -194,7 +200,7 @@ class Solver:
         self.max_iteration = max_iteration or 30
         self.inner = np.setdiff1d(np.arange(a.count), a.ref)
         if not len(self.inner):
-            raise CannotCompileError("the network has no bus beside those that hold the voltage")
+            raise CannotCompileError(ALL_HELD)
         self.node = np.full(a.count, len(self.inner))
         self.node[self.inner] = np.arange(len(self.inner))
         self.base_pv_mw = np.zeros(a.count)

@@ -333,3 +333,18 @@ def test_profiles_of_loads_that_follow_the_voltage_are_swept_with_their_shares()
         for row in profiles.tolist()
     ]
     assert_same(elements, network, chunks, cases)
+
+
+def test_where_every_bus_is_held_outages_go_through_pandapower() -> None:
+    """grid ── line ── grid: pandapower solves nothing and keeps no arrays of it."""
+    elements = {
+        "g": grid("a"), "a": bus(20), "h": grid("b", vm_pu=1.01), "b": bus(20),
+        "l": cable("a", "b", 5), "m": cable("a", "b", 7), "d": load("b", 1, 0),
+    }  # fmt: skip
+    _, network = decoded(elements)
+    lost = ["l", "m", "d"]
+    chunks = swept(network, outages([[network.ids[id_]] for id_ in lost]))
+    assert {chunk.note for chunk in chunks} == {
+        "the network has no bus beside those that hold the voltage"
+    }
+    assert_same(elements, network, chunks, [{id_: {"in_service": False}} for id_ in lost])
