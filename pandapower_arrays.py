@@ -118,9 +118,12 @@ class Arrays:
 
         Where the linear power flow has no solution, the angles are those of the base case.
         """
-        b_bus, _, shifted, *_ = makeBdc(self.bus, self.branch)
-        inner = np.setdiff1d(np.arange(self.count), self.ref)
         angle = np.angle(self.voltage)
+        try:
+            b_bus, _, shifted, *_ = makeBdc(self.bus, self.branch)
+        except FloatingPointError:  # a branch without reactance
+            return self._held_at(angle)
+        inner = np.setdiff1d(np.arange(self.count), self.ref)
         injected = -self.drawn_mva.real
         np.add.at(injected, self.gen_bus, self.gen_p_mw)
         power = injected / self.base_mva - self.y_earth.real - shifted
@@ -129,6 +132,10 @@ class Arrays:
             known = b_bus[inner][:, self.ref] @ angle[self.ref]
             found = spsolve(b_bus[inner][:, inner].tocsc(), power[inner] - known)
         angle[inner] = np.where(np.isfinite(found), found, angle[inner])
+        return self._held_at(angle)
+
+    def _held_at(self, angle: Array) -> Array:
+        """Voltages of 1 pu, or as held, at these angles."""
         holding = np.isin(np.arange(self.count), np.r_[self.pv, self.ref])
         return np.asarray(np.where(holding, np.abs(self.voltage), 1.0) * np.exp(1j * angle))
 

@@ -42,6 +42,7 @@ from electrisim.network import Array, Network, Rows, line_rating_ka
 from electrisim.settings import Settings
 from electrisim.topology import Topology
 from electrisim.transformers import phase_shifts_count
+from pandapower_refusals import no_reactance
 from pandapower_tables import Block, power_flow_blocks
 
 MakeNet = Callable[[float, Sequence[Block]], pandapowerNet]
@@ -453,7 +454,10 @@ class Maker:
         bus, branch, base = self.a.bus, self.a.branch, self.a.base_mva
         m = len(self.f)
         if self.settings.linear:
-            _, b_f, _, p_shift, _ = makeBdc(bus, branch.real)
+            try:
+                _, b_f, _, p_shift, _ = makeBdc(bus, branch.real)
+            except FloatingPointError as error:
+                raise no_reactance(self.network, self.topology) from error
             table = b_f.tocsr()
             b = np.asarray(table[np.arange(m), self.f]).ravel() if m else np.zeros(0)
             return {"y": np.zeros((4, m)), "b": b * base / s, "shift_pu": p_shift.real * base / s}

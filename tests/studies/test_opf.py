@@ -413,6 +413,13 @@ def test_a_solver_out_of_time_says_so(opf_type):
         solve(two_buses(), opf_type=opf_type, max_time_s=1e-9)
 
 
+def test_the_linear_optimum_refuses_a_branch_without_reactance_by_name():
+    with pytest.raises(ProblemError) as raised:
+        solve(two_buses(line={"x_ohm_per_km": 0.0}), opf_type="dc")
+    (problem,) = raised.value.problems
+    assert (problem.kind, problem.element) == ("no-reactance", "line")
+
+
 def test_waiting_for_the_solver_counts_as_time():
     """One optimum at a time: another one holds the solver here."""
     with pandapower_ipopt._LOCK, pytest.raises(NotConvergedError, match="within 0.02 s"):
