@@ -483,6 +483,11 @@ _BESIDE: Mapping[str, Schema] = {
             "items": ref("Difference"),
         },
         "causes": {"type": "array", "items": ref("Cause")},
+        "positions": {
+            "type": "array",
+            "description": "Where controllers act: those that ended in different positions.",
+            "items": ref("Position"),
+        },
         "differences": {
             "type": "object",
             "description": "The second engine's numbers less the first's, per element in columns.",

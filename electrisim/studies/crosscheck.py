@@ -16,26 +16,18 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from electrisim import elements as e
-from electrisim.certificate import certify, severities
-from electrisim.change import changed
-from electrisim.elements import Element
+from electrisim.comparing import ROUNDING_PU, Gaps, compare, difference_of, is_untold, worst
 from electrisim.engine import Engines
 from electrisim.fields import fields_of, quantity, read, says
+from electrisim.inquiry import Inquiry, Trial
 from electrisim.network import Array, Network
-from electrisim.problems import NotConvergedError, Problem, ProblemError
-from electrisim.results import Answer, Certificate, Tables
+from electrisim.problems import Problem, ProblemError
+from electrisim.results import Answer, Tables
+from electrisim.rivals import Bench, EngineReport, Outcome
 from electrisim.settings import Settings
-from electrisim.studies import powerflow, timeseries
-from electrisim.suspects import Suspect, outage, suspects, together
-from electrisim.topology import Topology
+from electrisim.studies import controller, powerflow, timeseries
 
 Engine = Literal["pandapower", "opendss", "opendssdirect", "py_dss_interface"]
-
-#: Differences within this are the solvers' own rounding [pu].
-ROUNDING_PU = 1e-6
-#: Elements that are tried one by one where no feature explains a difference.
-TRIED = 6
 
 
 class Compared(NamedTuple):
@@ -48,6 +40,7 @@ class Compared(NamedTuple):
 STUDIES: Mapping[str, Compared] = MappingProxyType(
     {
         "powerflow": Compared(powerflow.PowerFlow, powerflow.solve),
+        "controller": Compared(controller.Controller, powerflow.solve),
         "timeseries": Compared(timeseries.TimeSeries, timeseries.run),
     }
 )
@@ -59,7 +52,8 @@ class CrossCheck(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: ClassVar[str] = "crosscheck"
 
     study: Annotated[
-        Literal["powerflow", "timeseries"], says("The study that both engines solve.")
+        Literal["powerflow", "controller", "timeseries"],
+        says("The study that both engines solve."),
     ] = "powerflow"
     study_settings: (
         Annotated[
@@ -100,24 +94,6 @@ class CrossCheck(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
 # -- the answer's own shapes -----------------------------------------------------------------------
 
 
-class EngineReport(msgspec.Struct, frozen=True):
-    """How one engine fared.
-
-    status    solved; refuted: its answer contradicts the graph's data; no-solution; unsupported
-    without   settings that only the other engine knows, and that are at their default here
-    problems  why it has no answer, or what refutes it
-    """
-
-    asked: str
-    name: str
-    version: str
-    status: str
-    iterations: int | None = None
-    certificate: Certificate | None = None
-    without: list[str] = []
-    problems: list[Problem] = []
-
-
 class Difference(msgspec.Struct, frozen=True):
     """The largest difference of one quantity of one kind.
 
@@ -153,6 +129,15 @@ class Cause(msgspec.Struct, frozen=True):
     engine: str | None = None
 
 
+class Position(msgspec.Struct, frozen=True):
+    """Where a controller ended on both engines, in the order of `engines`."""
+
+    element: str
+    name: str | None
+    kind: str
+    values: tuple[float, float]
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """agree, agree-within-tolerance, differ, no-solution (of one engine) or cannot-compare."""
 
@@ -160,349 +145,7 @@ class Verdict(msgspec.Struct, frozen=True):
     sentence: str
 
 
-SHAPES = (EngineReport, Difference, Cause, Verdict)
-
-
-# -- solving on one engine -------------------------------------------------------------------------
-
-
-class Outcome(NamedTuple):
-    """One engine's answer, or why there is none.
-
-    tables      kind → column → (n,), or (steps, n) of a series; None without an answer
-    severities  element id → how far its numbers are from its data, of what a certificate accepts
-    """
-
-    report: EngineReport
-    answer: Answer | None = None
-    severities: Mapping[str, float] = MappingProxyType({})
-
-    @property
-    def tables(self) -> Tables | None:
-        return (self.answer.series or self.answer.tables) if self.answer else None
-
-
-class Bench:
-    """Both engines ready to solve variants of one request."""
-
-    def __init__(self, settings: CrossCheck, inner: powerflow.PowerFlow, engines: Engines) -> None:
-        self._study = STUDIES[settings.study]
-        self.settings = inner
-        self._engines = engines
-        self.pair = settings.pair
-        self._binding = settings.binding
-
-    def solve(self, network: Network, without: Suspect | None = None) -> tuple[Outcome, Outcome]:
-        """Both engines' outcomes, with a feature neutralised."""
-        settings = self.settings
-        if without:
-            # A network's warnings would be told twice.
-            network = changed(network, without.edits)
-            settings = msgspec.structs.replace(settings, **without.settings)
-        one, other = (self._on(asked, network, settings) for asked in self.pair)
-        return one, other
-
-    def _on(self, asked: str, network: Network, settings: powerflow.PowerFlow) -> Outcome:
-        solver = "pandapower" if asked == "pandapower" else "opendss"
-        binding = asked if asked in _BINDINGS else self._binding
-        settings = msgspec.structs.replace(settings, solver=solver, binding=binding)
-        foreign: list[str] = []
-        try:
-            try:
-                answer = self._study.solve(network, settings, self._engines)
-            except ProblemError as error:
-                foreign = _foreign(error)
-                if not foreign:
-                    raise
-                settings = _at_default(settings, foreign)
-                answer = self._study.solve(network, settings, self._engines)
-        except ProblemError as error:
-            if error.kind not in ("not-converged", "unsupported"):
-                raise
-            status = "no-solution" if error.kind == "not-converged" else "unsupported"
-            report = EngineReport(
-                asked, solver, "", status, without=foreign, problems=list(error.problems)
-            )
-            return Outcome(report)
-        outcome = self._judged(asked, answer, network, settings)
-        return outcome._replace(report=msgspec.structs.replace(outcome.report, without=foreign))
-
-    def _judged(
-        self, asked: str, answer: Answer, network: Network, settings: powerflow.PowerFlow
-    ) -> Outcome:
-        told = answer.engine
-        own = answer.certificate
-        certificate = own if isinstance(own, Certificate) else None
-        status, problems = "solved", list[Problem]()
-        found: Mapping[str, float] = {}
-        if answer.series is None and certificate is None:
-            network = answer.network or network
-            topology = Topology(network)
-            try:
-                certificate = certify(network, topology, settings, answer.tables)
-            except NotConvergedError as error:
-                status, certificate = "refuted", error.extra["certificate"]
-                problems = list(error.problems)
-            found = severities(network, topology, settings, answer.tables)
-        report = EngineReport(
-            asked, told["name"], told["version"], status, answer.iterations, certificate,
-            problems=problems,
-        )  # fmt: skip
-        return Outcome(report, answer, found)
-
-
-_BINDINGS = ("opendssdirect", "py_dss_interface")
-
-
-def _foreign(error: ProblemError) -> list[str]:
-    """The common settings that an engine does not know, where nothing else is in its way."""
-    common = fields_of(Settings)
-    names = [
-        problem.field
-        for problem in error.problems
-        if problem.element is None and problem.field in common and problem.field != "binding"
-    ]
-    refused = error.kind == "unsupported" and len(names) == len(error.problems)
-    return [name for name in names if name] if refused else []
-
-
-def _at_default(settings: powerflow.PowerFlow, names: list[str]) -> powerflow.PowerFlow:
-    fields = fields_of(type(settings))
-    return msgspec.structs.replace(settings, **{name: fields[name].default for name in names})
-
-
-# -- comparing -------------------------------------------------------------------------------------
-
-
-class Gap(NamedTuple):
-    """The largest difference of a column.
-
-    share  of the tolerance; infinite where only one engine has a number
-    at     row of the kind, and step of a series
-    """
-
-    share: float
-    difference: float
-    values: tuple[float, float]
-    row: int
-
-
-Gaps = dict[tuple[type[Element], str], Gap]
-
-
-def compare(one: Tables, other: Tables, tolerance_pu: float) -> Gaps:
-    """The largest difference of every column that both engines tell."""
-    found: Gaps = {}
-    for kind, columns in one.items():
-        scales = _scales(columns)
-        for column, first in columns.items():
-            second = other.get(kind, {}).get(column)
-            if second is None or not first.size or _untold(first) != _untold(second):
-                continue
-            difference = _difference(column, first, second)
-            shares = np.abs(difference) / (tolerance_pu * scales[_family(column)])
-            shares = np.where(np.isnan(first) & np.isnan(second), 0.0, shares)
-            shares = np.where(np.isnan(shares), np.inf, shares)
-            at = int(shares.argmax())
-            values = float(first.flat[at]), float(second.flat[at])
-            row = at % first.shape[-1]
-            found[kind, column] = Gap(
-                float(shares.flat[at]), float(difference.flat[at]), values, row
-            )
-    return found
-
-
-def _untold(values: Array) -> bool:
-    return bool(np.isnan(values).all())
-
-
-def _difference(column: str, first: Array, second: Array) -> Array:
-    """Second less first; of angles, the shorter way round."""
-    if column.endswith("degree"):
-        return np.asarray((second - first + 180) % 360 - 180)
-    return np.asarray(second - first)
-
-
-def _family(column: str) -> str:
-    """Columns whose largest value is the scale of all of them: powers, currents, …"""
-    return {"mw": "mva", "mvar": "mva"}.get(_unit(column), _unit(column))
-
-
-def _unit(column: str) -> str:
-    return column.removesuffix("_p").removesuffix("_m").rsplit("_", 1)[-1]
-
-
-#: The scale of a family in its unit: fixed, or at least this where the largest value is.
-_FIXED = {"pu": 1.0, "degree": math.degrees(1)}
-_LEAST = {"mva": 0.1, "ka": 0.1, "percent": 100.0}
-
-
-def _scales(columns: Mapping[str, Array]) -> dict[str, float]:
-    scales: dict[str, float] = {}
-    for column, values in columns.items():
-        family = _family(column)
-        largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-        least = _LEAST.get(family, ROUNDING_PU)
-        scales[family] = _FIXED.get(family) or max(scales.get(family, least), largest)
-    return scales
-
-
-def _worst(gaps: Gaps) -> float:
-    return max((gap.share for gap in gaps.values()), default=0.0)
-
-
-# -- causes ----------------------------------------------------------------------------------------
-
-Place = tuple[type[Element], str]
-
-#: An element contradicts its data from this share of what a certificate accepts.
-CONTRADICTS = 1e-2
-#: What has no model of its own that could be wrong.
-_NODES = (e.Bus, e.DCBus)
-
-
-class Trial(NamedTuple):
-    """A suspect, and the differences that are left without it; None where that was not solved."""
-
-    suspect: Suspect
-    gaps: Gaps | None
-    engine: str | None = None
-
-    def clears(self, place: Place, before: Gap) -> bool:
-        """Whether the difference is gone, and not only smaller with everything else."""
-        if self.gaps is None:
-            return False
-        gap = self.gaps.get(place)
-        return gap is None or gap.share <= min(1.0, before.share / 2)
-
-
-class Inquiry:
-    """The search for what the differences are from.
-
-    outcomes  of both engines with everything as it is
-    gaps      between them
-    """
-
-    def __init__(
-        self,
-        bench: Bench,
-        network: Network,
-        tolerance_pu: float,
-        outcomes: tuple[Outcome, Outcome],
-        gaps: Gaps,
-    ) -> None:
-        self._bench = bench
-        self._network = network
-        self._tolerance_pu = tolerance_pu
-        self._outcomes = outcomes
-        self._gaps = gaps
-        self._supplied = Topology(network).bus
-
-    def trials(self) -> list[Trial]:
-        """What the differences are from; those that nothing clears stay without."""
-        open_ = {place for place, gap in self._gaps.items() if gap.share > 1}
-        contradicting = self._contradicting()
-        if contradicting:
-            return contradicting
-        kept, open_ = self._features(open_)
-        return kept + self._elements(open_) if open_ else kept
-
-    def _cleared(self, trial: Trial, open_: set[Place]) -> set[Place]:
-        return {place for place in open_ if trial.clears(place, self._gaps[place])}
-
-    def _contradicting(self) -> list[Trial]:
-        """Elements whose numbers on one engine contradict the graph's data, the worst first."""
-        found = []
-        for outcome in self._outcomes:
-            if outcome.report.status != "refuted":
-                continue
-            severities = {
-                id_: severity
-                for id_, severity in outcome.severities.items()
-                if severity > 1 and self._network.ids[id_][0] not in _NODES
-            }
-            for id_ in sorted(severities, key=lambda id_: -severities[id_])[:TRIED]:
-                suspect = outage(self._network, id_)
-                found.append(Trial(suspect, self._try(suspect).gaps, outcome.report.asked))
-        return found
-
-    def _features(self, open_: set[Place]) -> tuple[list[Trial], set[Place]]:
-        present = suspects(self._network, self._bench.settings, self._vm_pu())
-        kept: list[Trial] = []
-        for suspect in present:
-            trial = self._try(suspect)
-            if cleared := self._cleared(trial, open_):
-                kept.append(trial)
-                open_ = open_ - cleared
-            if not open_:
-                return kept, open_
-        several = self._fewest(present, open_)
-        return ([*kept, several], set()) if several else (kept, open_)
-
-    def _fewest(self, present: list[Suspect], open_: set[Place]) -> Trial | None:
-        """The fewest features that have to go together for the differences to go."""
-        found: Trial | None = None
-        rest = present
-        for leave in [None, *present]:
-            tried = [suspect for suspect in rest if suspect is not leave]
-            if len(tried) < 2:
-                continue
-            trial = self._try(together(tried))
-            if self._cleared(trial, open_) == open_:
-                found, rest = trial, tried
-            elif leave is None:
-                return None
-        return found
-
-    def _elements(self, open_: set[Place]) -> list[Trial]:
-        """A single element without which the differences are gone."""
-        for id_ in self._candidates()[:TRIED]:
-            trial = self._try(outage(self._network, id_))
-            if self._cleared(trial, open_) == open_:
-                engine = self._contradicted_by(id_)
-                return [trial._replace(engine=engine)]
-        return []
-
-    def _candidates(self) -> list[str]:
-        """By how much they contradict their data, then by how much their results differ."""
-        weights: dict[str, float] = {}
-        for outcome in self._outcomes:
-            for id_, severity in outcome.severities.items():
-                if severity > CONTRADICTS:
-                    weights[id_] = max(weights.get(id_, 0.0), severity)
-        named = sorted(weights, key=lambda id_: -weights[id_])
-        differing = sorted(self._gaps.items(), key=lambda item: -item[1].share)
-        named += [self._network.rows(kind).ids[gap.row] for (kind, _), gap in differing]
-        return [id_ for id_ in dict.fromkeys(named) if self._network.ids[id_][0] not in _NODES]
-
-    def _contradicted_by(self, id_: str) -> str | None:
-        """The engine whose numbers are much farther from the element's data than the other's."""
-        one, other = (outcome.severities.get(id_, 0.0) for outcome in self._outcomes)
-        if max(one, other) <= CONTRADICTS or min(one, other) > max(one, other) / 10:
-            return None
-        return self._bench.pair[0 if one > other else 1]
-
-    def _try(self, suspect: Suspect) -> Trial:
-        """Solve without it; that proves nothing where an engine cannot, or supply is lost."""
-        without = changed(self._network, suspect.edits)
-        if not np.array_equal(Topology(without).bus, self._supplied):
-            return Trial(suspect, None)
-        one, other = self._bench.solve(self._network, suspect)
-        if one.tables is None or other.tables is None:
-            return Trial(suspect, None)
-        return Trial(suspect, compare(one.tables, other.tables, self._tolerance_pu))
-
-    def _vm_pu(self) -> Array:
-        """The bus voltages farthest from 1, on either side and in any step."""
-        both = [
-            np.atleast_2d(outcome.tables[e.Bus]["vm_pu"])
-            for outcome in self._outcomes
-            if outcome.tables and "vm_pu" in outcome.tables.get(e.Bus, {})
-        ]
-        if not both:
-            return np.ones(len(self._network.rows(e.Bus)))
-        vm = np.nan_to_num(np.concatenate(both), nan=1.0)
-        return np.asarray(vm[np.abs(vm - 1).argmax(axis=0), np.arange(vm.shape[1])])
+SHAPES = (EngineReport, Difference, Cause, Position, Verdict)
 
 
 # -- the study -------------------------------------------------------------------------------------
@@ -513,7 +156,8 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
 
     Raises ProblemError where a setting is wrong, or where neither engine has an answer.
     """
-    bench = Bench(settings, _inner(settings), engines)
+    solve = STUDIES[settings.study].solve
+    bench = Bench(solve, settings.pair, _inner(settings), engines)
     outcomes = bench.solve(network)
     answers = [outcome.answer for outcome in outcomes if outcome.answer]
     if not answers:
@@ -522,7 +166,7 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
     one, other = (outcome.tables for outcome in outcomes)
     gaps = compare(one, other, settings.tolerance_pu) if one and other else {}
     trials: list[Trial] = []
-    if settings.find_causes and _worst(gaps) > 1:
+    if settings.find_causes and worst(gaps) > 1:
         trials = Inquiry(bench, network, settings.tolerance_pu, outcomes, gaps).trials()
     causes = [_cause(network, trial, gaps, outcomes) for trial in trials]
     told = [text for answer in answers for text in answer.warnings]
@@ -544,6 +188,7 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
             "largest": _largest(network, gaps, trials),
             "causes": causes,
             "differences": _by_key(network, one, other) if one and other else {},
+            **_positions(outcomes),
         },
     )
 
@@ -590,8 +235,8 @@ def _no_answer(outcomes: tuple[Outcome, Outcome]) -> ProblemError:
 
 
 def _cause(network: Network, trial: Trial, gaps: Gaps, outcomes: tuple[Outcome, Outcome]) -> Cause:
-    before = _worst(gaps)
-    after = None if trial.gaps is None else _worst(trial.gaps)
+    before = worst(gaps)
+    after = None if trial.gaps is None else worst(trial.gaps)
     ids = trial.suspect.elements(network)
     sentence = f"Solved {trial.suspect.without}, the engines agree to {_told_share(after)}."
     if trial.engine:
@@ -647,7 +292,7 @@ def _by_key(network: Network, one: Tables, other: Tables) -> dict[str, dict[str,
         for column, first in columns.items():
             second = other.get(kind, {}).get(column)
             if second is not None:
-                table[column] = _farthest(_difference(column, first, second)).tolist()
+                table[column] = _farthest(difference_of(column, first, second)).tolist()
         previous = found.get(kind.key)
         if previous is None:
             found[kind.key] = table
@@ -658,6 +303,25 @@ def _by_key(network: Network, one: Tables, other: Tables) -> dict[str, dict[str,
     return found
 
 
+def _positions(outcomes: tuple[Outcome, Outcome]) -> dict[str, list[Position]]:
+    """Taps and steps that both engines moved to different places, where controllers act."""
+    first, second = (
+        {(r.element, r.kind): r for r in outcome.answer.beside.get("controllers", ())}
+        if outcome.answer
+        else {}
+        for outcome in outcomes
+    )
+    found = []
+    for place, record in first.items():
+        other = second.get(place)
+        for field in ("tap_pos", "step"):
+            here, there = getattr(record, field), getattr(other, field, None)
+            if here is not None and there is not None and here != there:
+                pair = (float(here), float(there))
+                found.append(Position(record.element, record.name, record.kind, pair))
+    return {"positions": found} if first or second else {}
+
+
 def _untold_columns(outcomes: tuple[Outcome, Outcome]) -> Iterator[str]:
     """Quantities that only one engine tells, and that hence are not compared."""
     for outcome, rival in (outcomes, outcomes[::-1]):
@@ -666,7 +330,7 @@ def _untold_columns(outcomes: tuple[Outcome, Outcome]) -> Iterator[str]:
             missing = [
                 column
                 for column, values in columns.items()
-                if not _untold(values) and (column not in other or _untold(other[column]))
+                if not is_untold(values) and (column not in other or is_untold(other[column]))
             ]
             if missing:
                 names = ", ".join(missing)
@@ -691,9 +355,9 @@ def _verdict(
             if report.status == "unsupported":
                 return Verdict("cannot-compare", f"{report.asked} cannot solve this. {why}")
             return Verdict("no-solution", f"{report.asked} has no solution. {why}")
-    if _worst(gaps) <= 1:
+    if worst(gaps) <= 1:
         # As a share of the tolerance, what is rounding.
-        if _worst(gaps) * settings.tolerance_pu <= ROUNDING_PU:
+        if worst(gaps) * settings.tolerance_pu <= ROUNDING_PU:
             return Verdict("agree", f"{one} and {other} agree to {ROUNDING_PU:g} pu.")
         text = f"{one} and {other} agree within {settings.tolerance_pu:g} pu."
         return Verdict("agree-within-tolerance", text)

@@ -205,6 +205,36 @@ def test_a_series_is_compared_step_by_step():
     assert len(body["differences"]["busbars"]["vm_pu"]) == 4
 
 
+def regulated(**more: Any) -> dict[str, Any]:
+    """grid ─ b1 ─t1─ b2 ─v─ b3 ─ load: v steps the voltage of b3 into a band"""
+    steps = {"tap_side": "lv", "tap_neutral": 0, "tap_pos": 0, "tap_min": -16, "tap_max": 16}
+    control = {"tap_control": "discrete", "vm_lower_pu": 1.0084, "vm_upper_pu": 1.0251}
+    return {
+        "grid": grid("b1", **more), "b1": bus(110), "b2": bus(20), "b3": bus(20),
+        "t1": transformer("b1", "b2"), "d1": load("b3", 8, 3),
+        "v": transformer(
+            "b2", "b3", vn_hv_kv=20, vk_percent=1, tap_step_percent=0.625, **steps, **control
+        ),
+    }  # fmt: skip
+
+
+def test_controllers_that_end_alike_are_said_to():
+    body = answered(regulated(), study="controller")
+    assert body["verdict"]["status"] == "agree"
+    assert body["positions"] == []
+
+
+def test_a_tap_that_ends_elsewhere_is_told_with_what_it_is_from():
+    """Behind its impedance the grid's voltage is lower, so that the regulator goes further."""
+    plate = {"s_sc_max_mva": 150, "rx_max": 0.5, "r0x0_max": 0.1, "x0x_max": 1.0}
+    body = answered(regulated(**plate), study="controller", source_impedance=True)
+    assert [report["status"] for report in body["engines"]] == ["solved", "solved"]
+    (position,) = body["positions"]
+    assert position["element"] == "v"
+    assert position["values"][1] > position["values"][0]
+    assert body["causes"][0]["cause"] == "the impedance of the external grids"
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
