@@ -7,13 +7,15 @@ own, the earth's return included.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from electrisim.branches import SWITCH_RX, ends_kv, line_warming, ohmic
 from electrisim.network import Array, Network, Rows
-from electrisim.phasing import ALL, MATRICES, numbers, present, triangle, words
+from electrisim.phasing import ALL, MATRICES, numbers, present, words
 from electrisim.settings import Settings
 from electrisim.transformers import TwoPorts
 
@@ -53,21 +55,32 @@ def by_matrix(rows: Rows) -> Array:
 
 def of_lines(network: Network, rows: Rows, settings: Settings) -> Conductors:
     """Of lines in full: all their systems in parallel, over their whole length."""
-    has = present(rows)
+    has, word_of = present(rows), np.array(words(rows), dtype=object)
     z, y = _from_sequences(network, rows, settings, has)
+    r, x, c = map(rows.values, MATRICES)
+    told = np.array([matrix is not None for matrix in r], dtype=bool)
     omega = 2e-9 * np.pi * network.frequency_hz
-    for row, (word, *matrices) in enumerate(
-        zip(words(rows), *map(rows.values, MATRICES), strict=True)
-    ):
-        r, x, c = matrices
-        if r is None:
-            continue
-        here = np.ix_([row], numbers(word), numbers(word))
-        z[here] = triangle(r) + 1j * triangle(x)
-        leaks = 1e-6 * rows.elements[row].g_us_per_km * np.eye(len(word))
-        y[here] = leaks + 1j * omega * (triangle(c) if c is not None else 0)
+    for word in set(word_of[told]):
+        here = np.flatnonzero(told & (word_of == word))
+        conductors = np.array(numbers(word))
+        block = np.ix_(here, conductors, conductors)
+        z[block] = _symmetric(r, here, len(word)) + 1j * _symmetric(x, here, len(word))
+        leaks = 1e-6 * rows.column("g_us_per_km")[here, None, None] * np.eye(len(word))
+        y[block] = leaks + 1j * omega * _symmetric(c, here, len(word))
     length, parallel = (rows.column(name)[:, None, None] for name in ("length_km", "parallel"))
     return Conductors(has, z * length / parallel, y * length * parallel / 2)
+
+
+def _symmetric(triangles: Sequence[Any], here: Array, size: int) -> Array:
+    """Matrices of some rows from their lower triangles; nothing where there is none."""
+    entries = size * (size + 1) // 2
+    nothing = [0.0] * entries
+    chosen = [triangles[row] for row in here.tolist()]
+    flat = [nothing if each is None else list(itertools.chain(*each)) for each in chosen]
+    below, beside = np.tril_indices(size)
+    found = np.empty((len(here), size, size))
+    found[:, below, beside] = found[:, beside, below] = np.array(flat)
+    return found
 
 
 def _from_sequences(

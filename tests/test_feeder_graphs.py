@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from typing import Any
 import feeders
 import numpy as np
 import pytest
-from bricks import columns, element, solve
+from bricks import ENGINES, columns, element, solve
 from pytest import approx
+
+from electrisim.studies import STUDIES
+from electrisim.wire import documented
 
 SHARED = Path(__file__).parents[2] / "shared" / "feeder"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="reads ../shared")
@@ -87,6 +91,28 @@ def assert_near(
 def test_a_voltage_is_the_published_one(name, bus, phases, vm_pu, va_degree):
     found = voltage(answer(name), elements(name), bus, phases)
     assert_near(found, vm_pu, va_degree, WITHIN.get(name, WITHIN["ieee4"]))
+
+
+def test_a_series_of_a_feeder_is_its_states_one_by_one():
+    """Its loads at 40 %, as they are, and at 120 %; in phases that a bus lacks there is nothing."""
+    graph = elements("ieee13")
+    factors = [0.4, 1.0, 1.2]
+    loads = [id_ for id_, each in graph.items() if each["typ"] == "Load"]
+    settings = {"solver": "opendss", "mode": "unbalanced", "frequency": 60}
+    profiles = {id_: {"scaling": factors} for id_ in loads}
+    body = {"simulationType": "timeseries", "elements": graph}
+    asked, network = documented.decode(
+        json.dumps({**body, "settings": {**settings, "profiles": profiles}}).encode(), {}
+    )
+    series = STUDIES["timeseries"].run(network, asked, ENGINES).series
+    assert series is not None
+    for step, factor in enumerate(factors):
+        for id_ in loads:
+            graph[id_]["parameters"]["scaling"] = factor
+        alone = solve(graph, **settings)
+        for kind, quantities in series.items():
+            for name, values in quantities.items():
+                assert values[step] == approx(alone.tables[kind][name], abs=1e-9, nan_ok=True)
 
 
 def table(folder: str, name: str) -> Iterator[dict[str, str]]:

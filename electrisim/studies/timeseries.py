@@ -18,7 +18,7 @@ from electrisim.engine import Engine, Engines
 from electrisim.fields import Field, quantity, says
 from electrisim.network import Array, Network, Rows, fault
 from electrisim.problems import NotConvergedError, Problem, ProblemError, nearest, shorten
-from electrisim.results import COLUMNS, Answer, Certificate
+from electrisim.results import COLUMNS, COLUMNS_3PH, Answer, Certificate
 from electrisim.studies.powerflow import PowerFlow, idle
 from electrisim.studies.profiles import GENERATION, LOAD, Clock
 from electrisim.sweep import PERFECT, Chunk, sweep, worst
@@ -33,6 +33,13 @@ OUTPUTS: Mapping[type[Element], tuple[str, ...]] = {
     e.Transformer: ("loading_percent",),
     e.ThreeWindingTransformer: ("loading_percent",),
     e.ExternalGrid: ("p_mw", "q_mvar"),
+}
+#: … and of three unequal phases.
+OUTPUTS_3PH: Mapping[type[Element], tuple[str, ...]] = {
+    e.Bus: ("vm_a_pu", "vm_b_pu", "vm_c_pu"),
+    e.Line: ("loading_percent",),
+    e.Transformer: ("loading_percent",),
+    e.ExternalGrid: ("p_a_mw", "p_b_mw", "p_c_mw", "q_a_mvar", "q_b_mvar", "q_c_mvar"),
 }
 #: The result column of storage that only a series has.
 SOC = "soc_percent"
@@ -55,7 +62,10 @@ class TimeSeries(PowerFlow, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: ClassVar[str] = "timeseries"
 
-    mode: Annotated[Literal["ac", "dc"], says("AC, or linearised DC (pandapower).")] = "ac"
+    mode: Annotated[
+        Literal["ac", "dc", "unbalanced"],
+        says("AC, linearised DC (pandapower), or with three unequal phases."),
+    ] = "ac"
     profiles: (
         Annotated[
             dict[str, Profile],
@@ -362,11 +372,13 @@ class _Plan:
         present = [kind for kind in KINDS if kind in self.network.kinds]
         asked = self.settings.outputs
         if asked is None:
-            found = {kind: OUTPUTS[kind] for kind in present if kind in OUTPUTS}
+            usual = OUTPUTS if self.settings.model == "balanced" else OUTPUTS_3PH
+            found = {kind: usual[kind] for kind in present if kind in usual}
             if _tracked(self.network.rows(e.Storage)).any():
                 found[e.Storage] = ("p_mw", SOC)
             return found
         keys = dict.fromkeys(kind.key for kind in KINDS)
+        columns = COLUMNS if self.settings.model == "balanced" else COLUMNS_3PH
         chosen: dict[type[Element], tuple[str, ...]] = {}
         for key, names in asked.items():
             if key not in keys:
@@ -375,7 +387,8 @@ class _Plan:
                 continue
             kinds = [kind for kind in KINDS if kind.key == key]
             for kind in kinds:
-                known = (*COLUMNS[kind], SOC) if kind is e.Storage else COLUMNS[kind]
+                known = columns.get(kind, ())
+                known = (*known, SOC) if kind is e.Storage else known
                 for name in names:
                     if name not in known:
                         hint = nearest(name, known)
