@@ -193,8 +193,10 @@ def _faults_of_transformer(unit: e.Transformer) -> Iterator[tuple[str, str, str]
 
 
 def _faults_of_lines(rows: Rows) -> Iterator[Fault]:
-    columns = zip(rows.values("phases"), *map(rows.values, MATRICES), strict=True)
-    for row, (word, *matrices) in enumerate(columns):
+    columns = list(map(rows.values, MATRICES))
+    if not any_partial(rows) and not any(map(any, columns)):
+        return
+    for row, (word, *matrices) in enumerate(zip(rows.values("phases"), *columns, strict=True)):
         if any(matrix is not None for matrix in matrices):
             yield from ((row, *fault) for fault in _faults_of_matrices(word, matrices))
         elif word != ALL:
