@@ -194,7 +194,7 @@ def _faults_of_transformer(unit: e.Transformer) -> Iterator[tuple[str, str, str]
 
 def _faults_of_lines(rows: Rows) -> Iterator[Fault]:
     columns = list(map(rows.values, MATRICES))
-    if not any_partial(rows) and not any(map(any, columns)):
+    if not any_partial(rows) and all(column.count(None) == len(rows) for column in columns):
         return
     for row, (word, *matrices) in enumerate(zip(rows.values("phases"), *columns, strict=True)):
         if any(matrix is not None for matrix in matrices):

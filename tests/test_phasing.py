@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -215,9 +216,9 @@ def test_what_does_not_fit_is_refused_by_name(case):
 
 
 def test_a_matrix_that_is_no_triangle_is_refused_whatever_way_it_is_read():
-    for length in (1, "1"):
+    for length, matrix in itertools.product((1, "1"), ([[1, 2], [3]], [], [[]])):
         bad = element("Line", from_bus="b1", to_bus="b2", length_km=length,
-                      r_matrix_ohm_per_km=[[1, 2], [3]], x_matrix_ohm_per_km=X)  # fmt: skip
+                      r_matrix_ohm_per_km=matrix, x_matrix_ohm_per_km=X)  # fmt: skip
         with pytest.raises(ProblemError) as caught:
             decoded({**on_line(), "l9": bad}, **UNBALANCED)
         found = {(p.kind, p.element, p.field) for p in caught.value.problems}
