@@ -344,7 +344,8 @@ class Unbalanced:
 
     def _branch(self, rows: Rows) -> Columns:
         """Losses, currents and loading, phase by phase."""
-        flow, nodes = self.flows.mva[rows.kind], self.circuit.ports[rows.kind]
+        flow = self.flows.mva[rows.kind]
+        nodes = self.circuit.ports.get(rows.kind, np.full((len(rows), 2), -1))
         has = np.stack([present(rows, number) for number in range(2)], axis=1)
         ka = _where(has, np.conj(flow / self.phases_kv[nodes]))
         loss = _where(has.any(axis=1), flow.sum(axis=1))

@@ -377,3 +377,13 @@ def test_a_line_drop_needs_phases(solver):
     }  # fmt: skip
     found = problems(elements, solver=solver, mode="ac", run_control=True)
     assert found == {("unsupported", "t", "line_drop_x_ohm")}
+
+
+def test_a_transformer_without_supply_has_no_results():
+    """b1 ── b2, and b3 (out of service) ─ t ─ b4: all branches of a kind may be dead."""
+    elements = on_line(
+        b3=bus(12.47, in_service=False), b4=bus(0.416), d=load("b2", "a", 0.2, 0.1),
+        t=unit("b3", "b4", phases="c"),
+    )  # fmt: skip
+    found = columns(in_phases(elements), "Transformer")
+    assert all(np.isnan(values[0]) for values in found.values())
