@@ -1,6 +1,6 @@
 """The diagnosis of networks in which a fault was planted, beside pandapower's own diagnostic.
 
-    python -m benchmarks.doctor [draws] [--ours]
+    python -m benchmarks.doctor [draws] [network …] [--ours]
 
 Every kind of fault is planted in every network that has something to plant it in. What then still
 has a solution, or is refused by name before solving, is counted and set aside: of the rest there
@@ -182,9 +182,9 @@ def _is_true(result: Any) -> bool:
 # -- the bench -------------------------------------------------------------------------------------
 
 
-def cases(draws: int, with_peer: bool) -> Iterator[Case]:
-    for name, build in NETWORKS.items():
-        sound = build()
+def cases(draws: int, networks: Iterable[str], with_peer: bool) -> Iterator[Case]:
+    for name in networks:
+        sound = NETWORKS[name]()
         for fault, plant in FAULTS.items():
             for draw in range(draws):
                 elements = copy.deepcopy(sound)
@@ -208,14 +208,14 @@ def _case(name: str, fault: str, elements: Elements, planted: Planted, with_peer
 
 
 def _share(judged: list[Judged], what: str) -> str:
-    return f"{100 * sum(getattr(j, what) for j in judged) / max(len(judged), 1):4.0f} %"
+    return f"{sum(getattr(each, what) for each in judged):6}"
 
 
 def _line(title: str, found: list[Case]) -> str:
     failed = [case for case in found if case.ours]
     ours = [case.ours for case in failed if case.ours]
     theirs = [case.theirs for case in failed if case.theirs]
-    became = defaultdict(int)
+    became: dict[str, int] = defaultdict(int)
     for case in found:
         became[case.became] += 1
     told = f"{title:40} {became['solved']:6} {became['refused']:7} {len(ours):6}"
@@ -231,7 +231,8 @@ def main() -> None:
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     with_peer = "--ours" not in sys.argv
     found = []
-    for case in cases(numbers[0] if numbers else 1, with_peer):
+    networks = [word for word in sys.argv[1:] if word in NETWORKS] or list(NETWORKS)
+    for case in cases(numbers[0] if numbers else 1, networks, with_peer):
         found.append(case)
         if "--each" in sys.argv and case.ours and not (case.ours.cause and case.ours.repair):
             print(f"missed: {case.fault} in {case.network}: {case.ours}", flush=True)
@@ -242,7 +243,7 @@ def main() -> None:
         if some:
             print(_line(fault, some))
     print()
-    for network in NETWORKS:
+    for network in networks:
         print(_line(network, [case for case in found if case.network == network]))
     print(_line("all", found))
     refused = [case for case in found if case.became == "refused"]

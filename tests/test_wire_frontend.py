@@ -23,6 +23,8 @@ from flask.testing import FlaskClient
 from pytest import approx
 
 from electrisim.elements import KIND
+from electrisim.wire.frontend import diagnosis
+from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.tables import POWER_FLOW, SPELLINGS
 
 Body = dict[str, Any]
@@ -967,3 +969,25 @@ def test_no_body_is_a_defect_of_ours(client, seed, engine):
         assert answer["diagnostic"] and answer["message"]
     elif response.status_code == 200:
         numbers(answer, engine)
+
+
+def test_a_diagnosis_stands_under_the_headings_of_the_dialog():
+    """Sentences by heading, the repair that works as the note, its fields as parameters."""
+    causes = [
+        {
+            "rule": "value", "cause": "Load “A” draws 600 MW.", "elements": ["a"], "evidence": {},
+            "suggestion": "Set p_mw to 0.6.", "verified": True,
+            "repair": [{"element": "a", "field": "p_mw", "value": 0.6}],
+        },
+        {
+            "rule": "overload", "cause": "Too much.", "elements": [], "evidence": {},
+            "suggestion": "", "verified": None, "repair": [],
+        },
+    ]  # fmt: skip
+    found = diagnosis.shown(causes)
+    assert found["invalid_values"] == ["Load “A” draws 600 MW. Set p_mw to 0.6."]
+    assert found["overload"] == ["Too much."]
+    assert found["convergence"] == [*found["invalid_values"], *found["overload"]]
+    assert found["diagnostic_note"] == "Set p_mw to 0.6."
+    (place,) = diagnosis.places(causes, Report())
+    assert (place["name"], place["param"]) == ("a", "p_mw")

@@ -521,3 +521,23 @@ def test_piecewise_linear_costs_of_the_browsers_dialog_are_those_per_megawatt():
     refused = answer_browser(body)
     assert "quadratic" in refused["error"]
     assert refused["diagnostic"]["invalid_parameters"][0]["param"] == "generator_cost_cp2"
+
+
+def test_a_relaxation_is_tried_before_it_is_suggested():
+    """Line and generator together are too small: both limits in one repair, that was tried."""
+    elements = two_buses(line={"max_i_ka": 0.03, "max_loading_percent": 100.0}, g={"max_p_mw": 2.0})
+    with pytest.raises(NotConvergedError) as raised:
+        solve(elements)
+    causes = raised.value.extra["diagnosis"]
+    assert all(cause["rule"] == "limit" and cause["verified"] for cause in causes)
+    for edit in causes[0]["repair"]:
+        elements[edit["element"]]["parameters"][edit["field"]] = edit["value"]
+    assert solve(elements)["objective"] > 0
+
+
+def test_what_no_limit_explains_is_examined():
+    """V²/2X of 20 kV behind 60 Ω is 3.3 MW, whatever the limits."""
+    elements = two_buses(line={"x_ohm_per_km": 6.0}, load={"p_mw": 300.0}, g={"in_service": False})
+    with pytest.raises(NotConvergedError) as raised:
+        solve(elements)
+    assert any("load" in cause["elements"] for cause in raised.value.extra["diagnosis"])

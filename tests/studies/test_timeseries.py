@@ -160,6 +160,8 @@ def test_a_factor_scales_the_elements_own_value() -> None:
 def test_a_step_without_a_solution_is_null_and_the_others_stand() -> None:
     body = answered(feeder(), profiles={"d1": {"p_mw": [1.0, 900.0, 2.0]}}, outputs=VOLTAGES)
     assert body["failed_steps"] == [1]
+    assert body["diagnosis"][0]["step"] == 1
+    assert body["diagnosis"][0]["rule"]
     assert body["convergence"] is False
     found = body["results"]["busbars"]["vm_pu"]
     assert found[1] == [None] * 4
