@@ -139,13 +139,13 @@ def main(arguments: list[str]) -> None:
             ask(port, count, numbers, ENGINES[engine])
             rate = count / (time.perf_counter() - start)
             after = resident_mb(process.pid)
-        told = ", ".join(_change(mb, after.get(pid), count) for pid, mb in before.items())
+        # An engine's child may have been replaced: in order, the server, its worker, the child.
+        pairs = zip(before.values(), after.values(), strict=True)
+        told = ", ".join(_change(*pair, count) for pair in pairs)
         print(f"{kind:10} {engine:18} {rate:10.0f}  {told}", flush=True)
 
 
-def _change(before_mb: float, after_mb: float | None, count: int) -> str:
-    if after_mb is None:
-        return f"{before_mb:.1f} MB → ended"
+def _change(before_mb: float, after_mb: float, count: int) -> str:
     each_kb = 1024 * (after_mb - before_mb) / count
     return f"{before_mb:.1f} → {after_mb:.1f} MB ({each_kb:+.2f} kB a request)"
 

@@ -416,6 +416,20 @@ def test_an_engine_that_crashes_is_told_of_and_replaced():
     assert solved_circuit(bindings, "py_dss_interface")[0]
 
 
+def test_an_engine_in_a_process_is_replaced_before_it_has_grown(monkeypatch):
+    monkeypatch.setattr("opendss_bindings.CHILD_USES", 2)
+    bindings = Bindings()
+    processes = []
+    for _ in range(4):
+        with bindings.session("py_dss_interface") as session:
+            session.run(CIRCUIT)
+            assert session.solve().converged
+            processes.append(session.process.pid)
+        del session
+    assert processes[0] == processes[1] != processes[2] == processes[3]
+    assert wait_until_gone(processes[0])
+
+
 def test_an_engine_that_died_between_requests_is_replaced_in_silence():
     bindings = Bindings()
     with bindings.session("py_dss_interface") as session:

@@ -34,6 +34,10 @@ STUDIES = {
     "power flow": {"study": "powerflow"},
     "three phases": {"study": "powerflow", "mode": "unbalanced"},
     "harmonics": {"study": "harmonics"},
+    "contingency": {"study": "contingency", "element_type": "line", "details": True},
+    "a series": {"study": "timeseries", "profiles": {"d2": {"p_mw": [1, 2, 3, 2]}}},
+    # A voltage that others hold is set case by case.
+    "cases one by one": {"study": "timeseries", "profiles": {"l2": {"in_service": [1, 0, 1]}}},
 }
 
 
