@@ -167,6 +167,7 @@ class _Child:
             problem = Problem(kind="unsupported", message=message, field="binding")
             raise ProblemError([problem], kind="unsupported")
         self._deadline = deadline
+        self._ended: ProblemError | None = None
         self._link, theirs = socket.socketpair()
         with theirs:
             # A session of its own, so that a Ctrl-C for the server is not one for the engine.
@@ -241,6 +242,9 @@ class _Child:
         self._ask("set_magnitudes", list(sources), [float(value) for value in per_unit])
 
     def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._ended is not None:
+            # Who tidies up after the end is told of that end, and not of another one.
+            raise self._ended
         until = time.monotonic() + self._deadline
         answered = False
         try:
@@ -249,10 +253,12 @@ class _Child:
             answered = True
         except TimeoutError:
             message = f"OpenDSS gave no answer within {self._deadline:g} s and was stopped."
-            raise _failure(504, "deadline", message) from None
+            self._ended = _failure(504, "deadline", message)
+            raise self._ended from None
         except (OSError, EOFError, ValueError) as error:
             message = "OpenDSS broke down while it worked on this request; please try again."
-            raise _failure(503, "engine-died", message, retry_after=1) from error
+            self._ended = _failure(503, "engine-died", message, retry_after=1)
+            raise self._ended from error
         finally:
             # Whatever interrupted: a late answer must not be taken for that to another question.
             if not answered and self.end.alive:
