@@ -10,7 +10,7 @@ Norton source there: a current beside an admittance. Their models are OpenDSS' o
     grid        its short-circuit impedance
 
 The engine's own mode for harmonics writes a file of voltages into the working directory and reads
-it again, so that two requests would read each other's: docs/decisions/0006-harmonics.md.
+it again, so that two requests would read each other's: docs/decisions/0009-harmonics.md.
 """
 
 from __future__ import annotations
