@@ -293,6 +293,7 @@ def _values(kind: type[Element]) -> st.SearchStrategy[dict[str, Any]]:
             "curve": st.just([[0.0, 1.0], [1.0, 0.5]]),
             "pieces": st.just([[0.0, 1.0, 2.0], [1.0, 3.0, 2.5]]),
             "triangle": st.just([[0.4], [0.1, 0.4]]),
+            "structure": st.just([1.0, 0.5]),
             "nothing": st.none(),
         }[field.type]
         fields[field.name] = (field.required, strategy)
