@@ -38,10 +38,12 @@ from opendss_session import (
     EngineError,
     Session,
     Solved,
+    Thevenin,
     check,
     check_properties,
     refusal,
     split,
+    thevenins,
 )
 
 __all__ = ["Bindings", "EngineError", "Session", "Solved"]
@@ -234,6 +236,10 @@ class _Child:
     def series(self, count: int) -> tuple[NDArray[np.bool_], NDArray[np.complex128]]:
         steps = [(self.solve().converged, self.voltages()) for _ in range(count)]
         return np.array([converged for converged, _ in steps]), np.array([v for _, v in steps])
+
+    def thevenin(self, buses: Sequence[str]) -> list[Thevenin]:
+        flat = self._ask("thevenin", list(buses))
+        return thevenins(flat, buses, self.node_names())
 
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._ask("set_angles", list(sources), [float(value) for value in degrees])

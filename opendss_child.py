@@ -115,6 +115,16 @@ class _Engine:
             found.append(text)
         return found
 
+    def thevenin(self, buses: Sequence[str]) -> bytes:
+        circuit, bus = self._dss.circuit, self._dss.bus
+        values = array.array("d")
+        for name in buses:
+            if int(circuit.set_active_bus(name)) < 0:
+                raise _RefusedError(UNKNOWN_ELEMENT, "no such bus", name)
+            values.extend(bus.voc)
+            values.extend(bus.zsc_matrix)
+        return values.tobytes()
+
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._set("angle_deg", sources, degrees)
 

@@ -19,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opendss_child import CONTROLS_UNSETTLED, UNKNOWN_ELEMENT
-from opendss_session import EMPTY, Array, Solved, check, check_properties, refusal, split
+from opendss_session import (
+    EMPTY,
+    Array,
+    Solved,
+    Thevenin,
+    check,
+    check_properties,
+    refusal,
+    split,
+    thevenins,
+)
 
 
 def _load() -> Any:
@@ -139,6 +149,17 @@ class Context:
         steps = [(self.solve().converged, self.voltages()) for _ in range(count)]
         return np.array([converged for converged, _ in steps]), np.array([v for _, v in steps])
 
+    def thevenin(self, buses: Sequence[str]) -> list[Thevenin]:
+        circuit, bus = self._dss.Circuit, self._dss.Bus
+        values: list[NDArray[Any]] = []
+        for name in buses:
+            with _asking(name):
+                if circuit.SetActiveBus(name) < 0:
+                    raise refusal(UNKNOWN_ELEMENT, "no such bus", name)
+                values += [np.asarray(bus.Voc()), np.asarray(bus.ZscMatrix())]
+        flat = np.concatenate([np.zeros(0, dtype=complex), *(_complex(each) for each in values)])
+        return thevenins(flat.tobytes(), buses, self.node_names())
+
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         self._set(self._dss.Vsources.AngleDeg, sources, degrees)
 
@@ -170,6 +191,12 @@ class Context:
         size = element.NumTerminals() * element.NumConductors()
         self._handles[name] = self._lookup.CktElement_Get_Pointer(), size
         return self._handles[name]
+
+
+def _complex(values: NDArray[Any]) -> NDArray[np.complex128]:
+    """Complex numbers that the interface may hand over as pairs."""
+    flat = np.ascontiguousarray(values).ravel()
+    return flat if np.iscomplexobj(flat) else flat.view(np.complex128)
 
 
 @contextmanager

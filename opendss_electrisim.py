@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+import opendss_shortcircuit
 from electrisim import elements as e
 from electrisim.change import Changes
 from electrisim.conductors import by_matrix
@@ -30,6 +31,7 @@ from electrisim.problems import NotConvergedError, Problem, ProblemError, shorte
 from electrisim.results import Solution, Tables
 from electrisim.settings import Settings
 from electrisim.spectra import Spectrum
+from electrisim.studies.shortcircuit import Faulted, ShortCircuit
 from electrisim.sweep import Chunk, solve_each
 from electrisim.topology import Topology
 from opendss_bindings import Bindings
@@ -146,6 +148,13 @@ class OpenDSSModel:
             yield OpenDSSModel(circuit, Sources(circuit), self.session)
 
         return solve_each(build, self.circuit.network, self.settings, changes, cases, note)
+
+    def short_circuit(self, settings: ShortCircuit, buses: Array) -> Faulted:
+        with np.errstate(all="ignore"):
+            try:
+                return opendss_shortcircuit.solve(self.circuit, self.session, settings, buses)
+            except EngineError as error:
+                raise self._refusal(error) from error
 
     def harmonics(
         self,

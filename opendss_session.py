@@ -51,6 +51,19 @@ class Solved(NamedTuple):
     iterations: int
 
 
+class Thevenin(NamedTuple):
+    """A bus as seen by a fault there, in the order of its nodes.
+
+    nodes   their numbers
+    volts   open-circuit voltages to ground [V]
+    z_ohm   impedances, shape (nodes, nodes)
+    """
+
+    nodes: NDArray[np.int64]
+    volts: NDArray[np.complex128]
+    z_ohm: NDArray[np.complex128]
+
+
 class Session(Protocol):
     """One engine for the length of one request. It begins empty and is emptied when it ends.
 
@@ -115,6 +128,10 @@ class Session(Protocol):
         """
         ...
 
+    def thevenin(self, buses: Sequence[str]) -> list[Thevenin]:
+        """What a fault sees at each bus, after a solution in mode faultstudy."""
+        ...
+
     def set_angles(self, sources: Sequence[str], degrees: Sequence[float]) -> None:
         """Turn voltage sources (“g1”, without class), without building matrices again."""
         ...
@@ -148,6 +165,24 @@ def split(flat: Any, sizes: Sequence[int]) -> list[NDArray[np.complex128]]:
         raise RuntimeError("the engine answered with another number of conductors")
     ends = list(itertools.accumulate(sizes))
     return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def thevenins(flat: Any, buses: Sequence[str], node_names: Sequence[str]) -> list[Thevenin]:
+    """One per bus, from volts and impedances one after the other.
+
+    The engines have a bus's nodes in the order in which they came to be, as in `node_names`; their
+    own list of the nodes of a bus is sorted, and so is no key to these.
+    """
+    numbers: dict[str, list[int]] = {}
+    for name in node_names:
+        bus, _, number = name.partition(".")
+        numbers.setdefault(bus, []).append(int(number))
+    nodes = [np.array(numbers[bus], dtype=np.int64) for bus in buses]
+    parts = split(flat, [size for each in nodes for size in (len(each), len(each) ** 2)])
+    return [
+        Thevenin(each, volts, z_ohm.reshape(len(each), -1))
+        for each, volts, z_ohm in zip(nodes, parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def refusal(number: int, text: str, command: str) -> EngineError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from electrisim.doctor import RULES
-from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.elements import FIELDS, KINDS, Bus, Element
 from electrisim.engine import Engines
 from electrisim.feeder import documentation as feeder
 from electrisim.fields import Field, fields_of
@@ -216,6 +216,12 @@ def _faults() -> Section:
         (kind.typ, f"`{column}`", meaning)
         for kind, columns in shortcircuit.COLUMNS.items()
         for column, meaning in columns.items()
+    ]
+    own = shortcircuit.COLUMNS[Bus]
+    rows += [
+        (Bus.typ, f"`{column}`", f"OpenDSS: {meaning}")
+        for column, meaning in shortcircuit.PHASE_COLUMNS.items()
+        if own.get(column) != meaning
     ]
     text = "A short circuit has these and no others; at a bus where no fault was asked for `null`."
     return Section("In place of them in short circuit", text, Table(_PRICES, rows))

@@ -17,7 +17,7 @@ from electrisim.control.record import Controlled
 from electrisim.doctor import RULES
 from electrisim.dss.parity import Parity
 from electrisim.dss.script import Note
-from electrisim.elements import FIELDS, KINDS, Element
+from electrisim.elements import FIELDS, KINDS, Bus, Element
 from electrisim.feeder import openapi as feeder
 from electrisim.fields import fields_of
 from electrisim.problems import Problem
@@ -44,6 +44,7 @@ from electrisim.studies import (
 MODELS = {"balanced": COLUMNS, "unbalanced": COLUMNS_3PH}
 _OPTIMAL = {kind: (*columns, *opf.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()}
 _FAULTED = {kind: tuple(shortcircuit.COLUMNS.get(kind, ())) for kind in KINDS}
+_FAULTED_PHASES = {kind: tuple(shortcircuit.PHASE_COLUMNS) if kind is Bus else () for kind in KINDS}
 _DISTORTED = {
     kind: (*columns, *harmonics.COLUMNS.get(kind, ())) for kind, columns in COLUMNS.items()
 }
@@ -532,8 +533,16 @@ def _record(kind: type[Element], columns: Iterable[str], model: str) -> Schema:
     return object_of(properties, properties, description=f"Results of one element: {kind.typ}.")
 
 
+#: Forms whose columns are a study's own.
+_OWN_COLUMNS: Mapping[str, Mapping[type[Element], Mapping[str, str]]] = {
+    "faulted": shortcircuit.COLUMNS,
+    "phased": {Bus: shortcircuit.PHASE_COLUMNS},
+    "distorted": harmonics.COLUMNS,
+}
+
+
 def _meaning(kind: type[Element], column: str, model: str) -> str:
-    own = {"faulted": shortcircuit.COLUMNS, "distorted": harmonics.COLUMNS}.get(model, opf.COLUMNS)
+    own = _OWN_COLUMNS.get(model, opf.COLUMNS)
     text = own.get(kind, {}).get(column) or meaning_of(kind, column, model)
     return f"{text[0].upper()}{text[1:]}."
 

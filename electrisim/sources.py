@@ -83,27 +83,30 @@ class Case(NamedTuple):
 # -- what must be known ----------------------------------------------------------------------------
 
 
-def faults(network: Network, topology: Topology, case: str, zero: bool) -> Iterator[Problem]:
+def faults(
+    network: Network, topology: Topology, case: str, zero: bool, factors: bool
+) -> Iterator[Problem]:
     """A problem per number that a source needs and lacks.
 
-    zero  whether the zero sequence matters
+    zero     whether the zero sequence matters
+    factors  whether the standard's factors apply, and converters count
     """
-    for kind, names in needed(case, zero).items():
+    for kind, names in needed(case, zero, factors).items():
         rows = network.rows(kind)
         alive = topology.alive(kind)
         for name in names:
             for row in np.flatnonzero(np.isnan(rows.column(name)) & alive).tolist():
                 yield _missing(rows, row, name)
     if case == "max":
-        yield from _static_faults(network.rows(e.StaticGenerator), topology)
+        yield from _static_faults(network.rows(e.StaticGenerator), topology, factors)
 
 
-def needed(case: str, zero: bool) -> Mapping[type[Element], tuple[str, ...]]:
+def needed(case: str, zero: bool, factors: bool) -> Mapping[type[Element], tuple[str, ...]]:
     """Kind → the fields that its elements cannot do without."""
     grid = (f"s_sc_{case}_mva", f"rx_{case}")
     found: dict[type[Element], tuple[str, ...]] = {
         e.ExternalGrid: (*grid, f"x0x_{case}", f"r0x0_{case}") if zero else grid,
-        e.Generator: ("vn_kv", "sn_mva", "xdss_pu", "rdss_ohm", "cos_phi"),
+        e.Generator: ("vn_kv", "sn_mva", "xdss_pu", "rdss_ohm", *(("cos_phi",) if factors else ())),
     }
     if case == "max":
         found[e.Motor] = ("vn_kv", "lrc_pu", "rx", "cos_phi_n", "efficiency_n_percent")
@@ -127,10 +130,12 @@ def sort_of(static_generator: e.StaticGenerator) -> str | None:
     return "current_source" if static_generator.current_source else None
 
 
-def _static_faults(rows: Rows, topology: Topology) -> Iterator[Problem]:
+def _static_faults(rows: Rows, topology: Topology, factors: bool) -> Iterator[Problem]:
     alive = topology.alive(e.StaticGenerator)
     for row, element in enumerate(rows.elements):
-        for name in _STATIC.get(sort_of(element) or "", ()) if alive[row] else ():
+        sort = sort_of(element) or ""
+        counts = alive[row] and (factors or sort != "current_source")
+        for name in _STATIC.get(sort, ()) if counts else ():
             if getattr(element, name) is None:
                 yield _missing(rows, row, name)
 

@@ -209,3 +209,30 @@ def test_a_line_without_zero_sequence_is_asked_for_it(client):
 def test_a_parameter_that_is_none_is_named(client, parameter, value):
     answer = ask(client, fed(**{parameter: value}))
     assert answer["error"] and answer["diagnostic"]["invalid_parameters"]
+
+
+# -- OpenDSS ---------------------------------------------------------------------------------------
+
+
+@needs_shared
+@pytest.mark.parametrize("name", payloads("*__shortcircuit_opendss*"))
+def test_what_the_browser_asked_of_opendss_has_a_current_at_every_bus(client, name):
+    answer = ask(client, payload(name))
+    assert "error" not in answer, answer["error"]
+    buses = [one for one in payload(name).values() if one["typ"].startswith("Bus")]
+    assert [bus["id"] for bus in answer["busbars"]] == [bus["id"] for bus in buses]
+    for bus in answer["busbars"]:
+        assert bus["ikss_ka"] > 0 and bus["xk_ohm"] > 0
+        assert bus["ip_ka"] >= 1.02 * 2**0.5 * bus["ikss_ka"]
+
+
+@pytest.mark.parametrize(("fault", "factor"), [("3ph", 1), ("2ph", 3**0.5 / 2), ("1ph", 1)])
+def test_the_fault_of_the_opendss_dialog_acts(client, fault, factor):
+    """At the grid, of the zero sequence of the positive one: S/(√3·Un), whatever the phases."""
+    parameters = {"typ": "ShortCircuitOpenDss Parameters", "frequency": 50, "fault": fault}
+    body = fed(grid={**GRID, "x0x_max": "1", "r0x0_max": "0.1"})
+    body["0"] = {**parameters, "exportOpenDSSResults": False, "user_email": "tester@example.com"}
+    answer = ask(client, body)
+    # In front of a vm_pu of 1.02.
+    expected = 1.02 * 1000 / 3**0.5 / 20 * factor
+    assert row(answer, "busbars", "a")["ikss_ka"] == approx(expected, rel=1e-4)

@@ -122,7 +122,6 @@ def same_voltage(answer: Body, net: pp.pandapowerNet) -> None:
 
 STUDIES = [
     ("FuseCharacteristicPreviewPandaPower", "fuse preview"),
-    ("ShortCircuitOpenDss Parameters", "short circuit study on OpenDSS"),
     ("ProtectionCoordinationPandaPower", "protection"),
     ("EconomicAnalysisPandaPower Parameters", "economic"),
     ("RPCAnalysisPandaPower Parameters", "reactive power capability"),

@@ -1,24 +1,27 @@
 """Short circuit: the currents of faults, by IEC 60909 or as a fault study.
 
 On pandapower the standard's equivalent voltage source drives every fault; loads, line capacitances
-and shunts do not count, sources have the standard's correction factors.
+and shunts do not count, sources have the standard's correction factors. On OpenDSS the voltages
+that the network has without load drive it, in three phases where they differ, without factors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from electrisim import elements as e
 from electrisim import sources
+from electrisim.conductors import by_matrix
 from electrisim.elements import Element
 from electrisim.engine import Engines, ShortCircuiting
 from electrisim.fields import quantity, says
 from electrisim.network import Array, Network, Rows, fault
+from electrisim.phasing import any_partial
 from electrisim.problems import NotConvergedError, Problem, ProblemError, nearest, shorten
 from electrisim.results import Answer, FaultCertificate, Tables
 from electrisim.settings import Settings
@@ -32,8 +35,11 @@ class ShortCircuit(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: ClassVar[str] = "shortcircuit"
 
     fault: Annotated[
-        Literal["3ph", "2ph", "1ph"],
-        says("Three-phase; two-phase without earth; single-phase to earth."),
+        Literal["3ph", "2ph", "2ph_ground", "1ph"],
+        says(
+            "Three-phase; two-phase without earth; two-phase to earth (OpenDSS); single-phase to "
+            "earth."
+        ),
     ] = "3ph"
     case: Annotated[
         Literal["max", "min"],
@@ -77,10 +83,18 @@ class ShortCircuit(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = False
 
     @property
-    def flow(self) -> PowerFlow:
-        """The settings under which the engine builds the network."""
+    def earthed(self) -> bool:
+        """Whether the zero sequence matters."""
+        return self.fault in ("1ph", "2ph_ground")
+
+    def flow(self, network: Network) -> PowerFlow:
+        """The settings under which the engine builds the network.
+
+        IEC 60909 takes one phase for three; a fault study has three where they differ.
+        """
         shared = {name: getattr(self, name) for name in Settings.__struct_fields__}
-        return PowerFlow(**shared)
+        by_phase = self.solver == "opendss" and (self.earthed or _has_phases(network))
+        return PowerFlow(mode="unbalanced" if by_phase else "ac", **shared)
 
 
 # -- what an engine finds --------------------------------------------------------------------------
@@ -133,7 +147,8 @@ class Faulted(NamedTuple):
     tables        result columns
     faults        the faults at buses that were named
     factors       element id → name of a factor → its value
-    mismatch_ka   what Kirchhoff's first law leaves, the largest of all nodes, per bus; shape (n,)
+    mismatch_ka   what Kirchhoff's first law leaves, the largest of all nodes, or by how much the
+                  current differs by another way, per bus; shape (n,), NaN where it was not tried
     solver        what solved it, in words
     warnings      what a reader of the numbers should know
     """
@@ -169,7 +184,8 @@ def run(network: Network, settings: ShortCircuit, engines: Engines) -> Answer:
     """
     feeding = _feeding(network)
     problems = [*_refused(settings), *_refused_elements(network)]
-    engine = engines.admit(feeding, settings.flow)
+    flow = settings.flow(feeding)
+    engine = engines.admit(feeding, flow)
     topology = Topology(feeding)
     buses, unknown = faulted(feeding, topology, settings)
     problems += [*unknown, *faults(feeding, topology, settings)]
@@ -177,14 +193,14 @@ def run(network: Network, settings: ShortCircuit, engines: Engines) -> Answer:
         problems = [_no_source(network)]
     if problems:
         raise ProblemError(problems)
-    with engine.build(feeding, topology, settings.flow) as model:
+    with engine.build(feeding, topology, flow) as model:
         if not isinstance(model, ShortCircuiting):
             message = f"{engine.name} has no short-circuit study; pandapower has."
             problem = Problem(kind="unsupported", message=message, field="solver")
             raise ProblemError([problem], kind="unsupported")
         found = model.short_circuit(settings, buses)
-    certificate = _certify(feeding, found)
-    beside = {"factors": found.factors}
+    certificate = _certify(feeding, found, buses)
+    beside: dict[str, Any] = {"factors": found.factors} if found.factors else {}
     return Answer(
         tables=found.tables,
         iterations=None,
@@ -192,9 +208,16 @@ def run(network: Network, settings: ShortCircuit, engines: Engines) -> Answer:
             *network.warnings, *found.warnings, *_silent(network), *idle(feeding, topology)
         ),
         certificate=certificate,
-        engine={**engine.version(settings.flow), "solver": found.solver},
-        beside=beside if settings.bus is None else {**beside, "faults": found.faults},
+        engine={**engine.version(flow), "solver": found.solver},
+        beside={**beside, "faults": found.faults} if found.faults else beside,
     )  # fmt: skip
+
+
+def _has_phases(network: Network) -> bool:
+    """Whether something has fewer phases than three, or three of its own."""
+    lines = network.rows(e.Line)
+    few = any(any_partial(network.rows(kind)) for kind in network.kinds)
+    return few or bool(len(lines) and by_matrix(lines).any())
 
 
 def _feeding(network: Network) -> Network:
@@ -248,15 +271,15 @@ def _row_of(rows: Rows, name: str) -> int | Problem:
     return Problem(kind="unknown-bus", message=message, field="bus")
 
 
-def _certify(network: Network, found: Faulted) -> FaultCertificate:
-    """The one judge of fault currents: Kirchhoff's first law at every node of every fault.
+def _certify(network: Network, found: Faulted, asked: Array) -> FaultCertificate:
+    """The one judge of fault currents: Kirchhoff's first law, or the same fault by another way.
 
     Raises NotConvergedError.
     """
     buses = network.rows(e.Bus)
     ikss_ka, missed = found.tables[e.Bus]["ikss_ka"], found.mismatch_ka
-    asked = ~np.isnan(ikss_ka) | ~np.isnan(missed)
-    bad = asked & ~(missed <= TOLERANCE * np.maximum(ikss_ka, 1e-3))
+    bad = missed > TOLERANCE * np.maximum(ikss_ka, 1e-3)
+    bad[asked] |= np.isinf(ikss_ka[asked]) | np.isinf(missed[asked])
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise NotConvergedError(
@@ -264,10 +287,12 @@ def _certify(network: Network, found: Faulted) -> FaultCertificate:
             "some impedance of the network is too small or too large to be told from the others.",
             element=buses.ids[row], name=buses.names[row],
         )  # fmt: skip
-    worst = int(np.nanargmax(missed)) if asked.any() else None
+    if np.isnan(missed).all():
+        message = "No fault has a current that could be confirmed."
+        raise NotConvergedError(message)
+    worst = int(np.nanargmax(missed))
     return FaultCertificate(
-        max_current_mismatch_ka=0.0 if worst is None else float(missed[worst]),
-        max_current_mismatch_bus=None if worst is None else buses.ids[worst],
+        max_current_mismatch_ka=float(missed[worst]), max_current_mismatch_bus=buses.ids[worst]
     )
 
 
@@ -282,8 +307,22 @@ _IDLE = (
 )  # fmt: skip
 
 
+#: Settings of the standard that a fault study does not have.
+_OF_THE_STANDARD = (
+    "case", "lv_tol_percent", "topology", "kappa_method", "t_min_s", "inverse_y",
+)  # fmt: skip
+
+
 def _refused(settings: ShortCircuit) -> Iterator[Problem]:
     usual = ShortCircuit()
+    if settings.solver == "opendss":
+        for name in _OF_THE_STANDARD:
+            if getattr(settings, name) != getattr(usual, name):
+                message = f"The setting {name} is IEC 60909's, which pandapower answers by."
+                yield Problem(kind="unsupported", message=message, field=name)
+    elif settings.fault == "2ph_ground":
+        message = "The fault 2ph_ground is not for pandapower; OpenDSS has it."
+        yield Problem(kind="unsupported", message=message, field="fault")
     for name in _IDLE:
         if getattr(settings, name) != getattr(usual, name):
             message = f"The setting {name} has no meaning in a short circuit; leave it out."
@@ -294,7 +333,7 @@ def _refused(settings: ShortCircuit) -> Iterator[Problem]:
             f"not “{settings.lv_tol_percent:g}”."
         )
         yield Problem(kind="unknown-value", message=message, field="lv_tol_percent")
-    if settings.frequency not in (50, 60):
+    if settings.frequency not in (50, 60) and settings.solver == "pandapower":
         message = f"IEC 60909 is for 50 and 60 Hz; frequency is {settings.frequency:g} Hz."
         yield Problem(kind="unsupported", message=message, field="frequency")
 
@@ -333,8 +372,11 @@ def _silent(network: Network) -> list[str]:
 
 def faults(network: Network, topology: Topology, settings: ShortCircuit) -> Iterator[Problem]:
     """Every number that the standard needs and that is missing, by element and field."""
-    zero = settings.fault == "1ph"
-    yield from sources.faults(network, topology, settings.case, zero)
+    zero, standard = settings.earthed, settings.solver == "pandapower"
+    case = settings.case if standard else "max"
+    yield from sources.faults(network, topology, case, zero, factors=standard)
+    if not standard:
+        return
     for kind, names in _branch_fields(settings).items():
         rows = network.rows(kind)
         for name in names:
@@ -348,7 +390,7 @@ def faults(network: Network, topology: Topology, settings: ShortCircuit) -> Iter
 
 def _branch_fields(settings: ShortCircuit) -> Mapping[type[Element], tuple[str, ...]]:
     lines = ("endtemp_degree",) if settings.case == "min" else ()
-    if settings.fault != "1ph":
+    if not settings.earthed:
         return {e.Line: lines}
     return {
         e.Line: (*lines, "r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km"),
@@ -503,4 +545,15 @@ COLUMNS: Mapping[type[Element], Mapping[str, str]] = MappingProxyType({
     e.Generator: _OWN,
     e.StaticGenerator: _OWN,
     e.Motor: _OWN,
+})  # fmt: skip
+
+#: Columns of a bus in a fault study, which tells the phases one by one.
+PHASE_COLUMNS: Mapping[str, str] = MappingProxyType({
+    "ikss_ka": "current of the fault there, of the phase or pair that has the largest",
+    **{name: COLUMNS[e.Bus][name] for name in COLUMNS[e.Bus] if name not in ("ikss_ka", "ib_ka")},
+    **{f"ikss_{a}_ka": f"current in phase {a}: of all three, or of a fault there" for a in "abc"},
+    **{
+        f"ikss_{pair}_ka": f"current of a fault between phases {pair[0]} and {pair[1]}"
+        for pair in ("ab", "bc", "ca")
+    },
 })  # fmt: skip

@@ -171,7 +171,7 @@ STUDIES: tuple[Study, ...] = (
     Study("PowerFlowPandaPower", "The power flow", power_flow.ON_PANDAPOWER),
     Study("RPCAnalysis", "The reactive power capability study"),
     Study("ShortCircuitPandaPower", "The short circuit study", short_circuit.ON_PANDAPOWER),
-    Study("ShortCircuitOpenDss", "The short circuit study on OpenDSS"),
+    Study("ShortCircuitOpenDss", "The short circuit study", short_circuit.ON_OPENDSS),
     Study("PowerFlowOpenDss", "The power flow", power_flow.ON_OPENDSS),
     Study("ContingencyAnalysis", "The contingency analysis", contingency.ON_PANDAPOWER),
     Study("ProtectionCoordination", "The protection coordination"),

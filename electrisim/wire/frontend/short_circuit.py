@@ -26,7 +26,7 @@ from electrisim.studies import shortcircuit
 from electrisim.studies.shortcircuit import ShortCircuit
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken
-from electrisim.wire.frontend.tables import SHORT_CIRCUIT
+from electrisim.wire.frontend.tables import FAULT_STUDY, SHORT_CIRCUIT
 from electrisim.wire.frontend.writing import write_lists
 
 #: Parameter of the dialog → setting. `fault_location` is the case, `fault_impedance` the tolerance.
@@ -60,6 +60,19 @@ def _read(parameters: Parameters, report: Report) -> ShortCircuit | None:
         if word in _WORDS:
             values[_WORDS[word]] = value.strip().lower() if isinstance(value, str) else value
         elif word not in _OF_THE_BROWSER:
+            report.note("", "", f"The parameter “{shorten(word)}” is unknown and was ignored")
+    settings, problems = read(ShortCircuit, values, "The short circuit study", "setting")
+    report.problems += problems
+    return settings
+
+
+def _read_opendss(parameters: Parameters, report: Report) -> ShortCircuit | None:
+    report.beyond = _FIELDS
+    values: Body = {"solver": "opendss"}
+    for word, value in parameters.items():
+        if word in ("frequency", "fault"):
+            values[word] = value.strip().lower() if isinstance(value, str) else value
+        elif word not in (*_OF_THE_BROWSER, "exportOpenDSSResults"):
             report.note("", "", f"The parameter “{shorten(word)}” is unknown and was ignored")
     settings, problems = read(ShortCircuit, values, "The short circuit study", "setting")
     report.problems += problems
@@ -117,7 +130,11 @@ def _least(settings: ShortCircuit, element: Any) -> bool:
 
 
 def _earth(settings: ShortCircuit, element: Any) -> bool:
-    return settings.fault == "1ph"
+    return settings.earthed
+
+
+def _standard(settings: ShortCircuit, element: Any) -> bool:
+    return settings.solver == "pandapower"
 
 
 def _least_earth(settings: ShortCircuit, element: Any) -> bool:
@@ -134,7 +151,10 @@ def _group_needs(field: str) -> Callable[[ShortCircuit, Any], bool]:
 
 
 def _is(sort: str) -> Callable[[ShortCircuit, Any], bool]:
-    return lambda settings, element: sources.sort_of(element) == sort and settings.case == "max"
+    def needed(settings: ShortCircuit, element: Any) -> bool:
+        return settings.case == "max" and sources.sort_of(element) == sort
+
+    return needed
 
 
 _COS_PHI = 0.85
@@ -155,7 +175,7 @@ _SUBSTITUTES: Mapping[type[Element], tuple[_Substitute, ...]] = MappingProxyType
         _Substitute("sn_mva", _rating_mva, "p_mw by cos_phi"),
         _Substitute("xdss_pu", _number(0.2), "0.2"),
         _Substitute("rdss_ohm", _number(0.0), "0"),
-        _Substitute("cos_phi", _number(_COS_PHI), f"{_COS_PHI:g}"),
+        _Substitute("cos_phi", _number(_COS_PHI), f"{_COS_PHI:g}", _standard),
     ),
     e.StaticGenerator: (
         _Substitute("k", _number(1.1), "1.1", _is("current_source")),
@@ -274,4 +294,12 @@ def _at_grids(network: Network, found: Answer) -> dict[str, Array]:
     }
 
 
+def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
+    def echo(kind: type[Element], id_: str) -> Body:
+        return request.echoes[id_]._asdict()
+
+    return write_lists(request.network, found.tables, FAULT_STUDY, echo)
+
+
 ON_PANDAPOWER = Spoken(_read, _run, _write)
+ON_OPENDSS = Spoken(_read_opendss, _run, _write_opendss)

@@ -515,3 +515,5 @@ SHORT_CIRCUIT: tuple[Listing, ...] = (
     _list("trafos_sc", e.Transformer, "ikss_hv_ka", "ikss_lv_ka"),
     _list("trafos3w_sc", e.ThreeWindingTransformer, "ikss_hv_ka", "ikss_mv_ka ikss_lv_ka"),
 )
+#: The list of a fault study on OpenDSS.
+FAULT_STUDY: tuple[Listing, ...] = (_list("busbars", e.Bus, _CURRENTS, "skss_mw"),)
