@@ -50,7 +50,13 @@ _DISTORTED = {
 }
 #: The forms that result lists have: the models', an optimum's with its prices, fault currents, and
 #: those with their distortion.
-FORMS = {**MODELS, "optimal": _OPTIMAL, "faulted": _FAULTED, "distorted": _DISTORTED}
+FORMS = {
+    **MODELS,
+    "optimal": _OPTIMAL,
+    "faulted": _FAULTED,
+    "phased": _FAULTED_PHASES,
+    "distorted": _DISTORTED,
+}
 
 DESCRIPTION = """\
 A network goes in as JSON, a study of it comes out. Ids, names, units and signs are the caller's and
