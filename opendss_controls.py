@@ -1,4 +1,4 @@
-"""OpenDSS' own controls: RegControl of tap changers, CapControl of banks, InvControl of inverters.
+"""OpenDSS' own controls: RegControl, CapControl, InvControl, StorageController.
 
 They act inside a solution of the engine, by its own rules. What they end at is read back as fields
 of the network, from which the engine then builds a circuit without controls: so its answer is that
@@ -17,7 +17,7 @@ import numpy as np
 
 from electrisim import elements as e
 from electrisim.control.droops import Droops, steep_factors
-from electrisim.control.plan import Place, Plan, Tap, Values, VoltageSteps, controllers
+from electrisim.control.plan import Fleet, Place, Plan, Tap, Values, VoltageSteps, controllers
 from electrisim.elements import Element
 from electrisim.network import Network, fault
 from electrisim.phasing import ALL, across
@@ -39,6 +39,8 @@ INVERTERS = (
 )
 #: How far a curve is continued level on either side, in its own x; the engine would go on rising.
 LEVEL = 10.0
+#: Band around the target of a fleet [% of it].
+BAND_PERCENT = 1e-4
 #: What CapControl looks at where it controls another bus: a resistor that takes nothing [Ω].
 PROBE_OHM = 1e12
 
@@ -54,11 +56,13 @@ class Controls:
         self.taps = [tap for tap in plan.taps if tap.is_discrete]
         self.steps = [each for each in plan.steps if isinstance(each, VoltageSteps)]
         self.droops = [acting for each in plan.droops for acting in _acting(each)]
+        self.fleets = [fleet for fleet in plan.fleets if fleet.most.any()]
         self._refuse_turned()
         self.commands = [
             *(command for tap in self.taps for command in self._regulator(tap)),
             *(command for bank in self.steps for command in self._bank(bank)),
             *(command for droops in self.droops for command in self._inverters(droops)),
+            *(command for fleet in self.fleets for command in self._fleet(fleet)),
         ]
 
     def _refuse_turned(self) -> None:
@@ -91,6 +95,11 @@ class Controls:
             for row, fields in droops.fields(delivered).items():
                 for field, value in fields.items():
                     found[Place(droops.rows.kind, row, field)] = value
+        for fleet in self.fleets:
+            scaling = self.circuit.network.rows(e.Storage).column("scaling")[list(fleet.rows)]
+            powers = session.powers([f"storage.e{row}" for row in fleet.rows])
+            drawn = np.array([power[:3].sum().real for power in powers]) / 1e3 / scaling
+            found |= zip(fleet.places(), drawn.tolist(), strict=True)
         return found
 
     # -- tap changers ------------------------------------------------------------------------------
@@ -198,6 +207,29 @@ class Controls:
                 modes.append("mode=voltwatt")
             yield f"new invcontrol.{own} derlist=({name}) {' '.join(modes)} {INVERTERS}"
 
+    # -- fleets of storages ------------------------------------------------------------------------
+
+    def _fleet(self, fleet: Fleet) -> Iterator[str]:
+        """Idle at first: without that word EPRI's build begins with a fifth of the rating."""
+        acting = [
+            (row, share, most)
+            for row, share, most in zip(
+                fleet.rows, fleet.shares.tolist(), fleet.most.tolist(), strict=True
+            )
+            if most
+        ]
+        for row, _, most in acting:
+            kva = 1e3 * most
+            yield f"edit storage.e{row} kwrated={kva!r} kva={kva!r} kw=0 state=idling"
+        names = ",".join(f"e{row}" for row, _, _ in acting)
+        weights = ",".join(repr(share) for _, share, _ in acting)
+        yield (
+            f"new storagecontroller.e{acting[0][0]} element=line.l{fleet.line} terminal=1 "
+            f"modedischarge=peakshave kwtarget={1e3 * fleet.target!r} %kwband={BAND_PERCENT!r} "
+            f"modecharge=time timechargetrigger=-1 monphase=avg elementlist=({names}) "
+            f"weights=({weights})"
+        )
+
     def _node(self, bus: int) -> str:
         return self.circuit.nodes[self.circuit.node[bus]]
 
@@ -268,7 +300,7 @@ def _numbers(text: str) -> list[float]:
 
 def refused_controls(network: Network, settings: Settings) -> Iterator[Problem]:
     """Controllers that OpenDSS has no control for, by element and field."""
-    if settings.load_model == "admittance":
+    if settings.load_model == "admittance" and controllers(network):
         message = "OpenDSS' controls do not act on loads as admittances (load_model admittance)."
         yield Problem(kind="unsupported", message=message, field="load_model")
     if settings.model == "unbalanced":

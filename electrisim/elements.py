@@ -541,6 +541,10 @@ class Storage(Element, frozen=True):
     qv_curve: QVCurve | None = None
     cosphi_p_curve: CosPhiPCurve | None = None
     pv_curve: PVCurve | None = None
+    p_control: Annotated[Literal["peak_shave"], says("Where controllers act: peak_shave discharges what keeps the power into its reference within p_target_mw, together with the others of that reference, and rests below.")] | None = None
+    reference: Annotated[str, refers_to("Line", "Line whose active power, into it at its from end, p_control looks at.")] | None = None
+    p_target_mw: Annotated[float, quantity("MW", "Most active power that its reference should carry.", gt=0)] | None = None
+    p_share: Annotated[float, quantity("1", "Its part of what the storages of its reference discharge, relative to the others'.", gt=0)] = 1.0
     daily: Daily | None = None
     duty: Duty | None = None
     yearly: Yearly | None = None

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandapower as pp
 import pytest
 from pandapower import control
 from test_wire_frontend import (
+    OPENDSS,
     PANDAPOWER,
     POWER,
     TRANSFORMER,
@@ -177,6 +179,66 @@ def test_the_simulation_moves_taps_without_steps(client):
     answer = ask(client, plant({**SIMULATION, **flags}))
     assert row(answer, "busbars", "c")["vm_pu"] == pytest.approx(1.0, abs=1e-6)
     assert answer["controller_status"][0]["controller_type"] == "ContinuousTapControl"
+
+
+def battery(mode: str, **more: Any) -> Body:
+    """The feeder, and at its end a battery that discharges 4 MW."""
+    drawn = {
+        "p_mw": "-4", "q_mvar": "0.5", "sn_mva": "5", "scaling": "1", "in_service": True,
+        "max_e_mwh": "10", "soc_percent": "50", "state": "DISCHARGING", "phases": "3", "pf": "1",
+        "vv_curve_preset": "IEEE_1547", "vv_xarray": "0.92 0.98 1.02 1.08",
+        "vv_yarray": "0.44 0 -0.44 -0.44", "wattpf_xarray": "0 0.5 1",
+        "wattpf_yarray": "1 0.98 0.95",
+    }  # fmt: skip
+    drawn |= {"inv_control_mode": mode, **more}
+    return feeder(entry("Storage", "s", bus="b", **drawn), parameters=OPENDSS)
+
+
+def delivered(client: Any, body: Body) -> tuple[float, float, str]:
+    """P and Q that the battery delivers, and what the answer says of its inverter."""
+    answer = ask(client, body)
+    (found,) = answer["storages"]
+    return -found["p_mw"], -found["q_mvar"], found["inv_control_mode"]
+
+
+def test_a_battery_keeps_the_power_that_is_drawn(client):
+    assert delivered(client, battery("NONE")) == (
+        pytest.approx(4, abs=1e-6), pytest.approx(-0.5, abs=1e-6), "NONE",
+    )  # fmt: skip
+    assert delivered(client, battery("FIXED_Q"))[1] == pytest.approx(-0.5, abs=1e-6)
+
+
+def test_a_battery_keeps_its_power_factor(client):
+    p, q, mode = delivered(client, battery("FIXED_PF", pf="-0.9"))
+    assert (p, q, mode) == (
+        pytest.approx(4, abs=1e-6), pytest.approx(-4 * 0.484322, abs=1e-5), "FIXED_PF",
+    )  # fmt: skip
+
+
+def test_the_power_factor_of_a_battery_follows_its_power(client):
+    """0.8 of the rating lies between 0.98 and 0.95: 0.962, of which tan φ is 0.28377."""
+    _, q, _ = delivered(client, battery("WATTPF"))
+    assert q == pytest.approx(4 * 0.2838372, abs=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["IEEE_1547", "custom"])
+def test_the_reactive_power_of_a_battery_follows_the_voltage(client, preset):
+    """On the standard's curve, or on the drawn one: what is delivered lies on it."""
+    body = battery("VOLTVAR", vv_curve_preset=preset)
+    answer = ask(client, body)
+    vm = row(answer, "busbars", "b")["vm_pu"]
+    curve = {
+        "IEEE_1547": [0.44, 0, 0, -0.44],
+        "custom": [0.44, 0, -0.44, -0.44],
+    }[preset]
+    q = 5 * np.interp(vm, [0.92, 0.98, 1.02, 1.08], curve)
+    assert -answer["storages"][0]["q_mvar"] == pytest.approx(q, abs=1e-4)
+    assert q < -0.05
+
+
+def test_a_drawn_curve_that_is_none_is_told(client):
+    answer = ask(client, battery("VOLTVAR", vv_curve_preset="custom", vv_yarray="0.44 0"))
+    assert "Storage “s”" in answer["error"] and "vv_xarray" in answer["error"]
 
 
 @pytest.mark.parametrize("path", CAPTURED, ids=[path.stem for path in CAPTURED])

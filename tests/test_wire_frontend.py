@@ -445,7 +445,7 @@ def test_a_pv_system_delivers_what_the_sun_and_its_inverter_allow(client, fields
 @pytest.mark.parametrize(
     "odd",
     [sun(model="3"), sun(phases="1"), sun(controlmode="GFM"),
-     entry("Storage", "sun", bus="b", p_mw="1", inv_control_mode="VOLTVAR"),
+     entry("Storage", "sun", bus="b", p_mw="1", inv_control_mode="VOLTS"),
      entry("Storage", "sun", bus="b", p_mw="1", phases=1)],
 )  # fmt: skip
 def test_what_an_inverter_would_do_and_cannot_is_refused_by_name(client, odd):

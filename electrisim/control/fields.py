@@ -90,6 +90,18 @@ def _droop(rows: Rows) -> Faults:
             yield row, "pv_curve", "out-of-bounds", "must have a pv_curve that is never negative"
 
 
+def _storage(rows: Rows) -> Faults:
+    yield from _droop(rows)
+    for row in _given(rows, "p_control"):
+        element = rows.elements[row]
+        needed = ["reference", "p_target_mw", "sn_mva"]
+        yield from _missing(element, row, needed, f"p_control {element.p_control}")
+        for other in ("q_control", "pv_curve"):
+            if getattr(element, other) is not None:
+                text = f"has a p_control and a {other}; only one of them can decide its power"
+                yield row, other, "contradiction", text
+
+
 def _station(rows: Rows) -> Faults:
     for row in _given(rows, "station_control", "reference", "vm_set_pu"):
         element = rows.elements[row]
@@ -142,7 +154,8 @@ _CHECKS: Mapping[type[Element], Callable[[Rows], Faults]] = MappingProxyType(
     {
         **dict.fromkeys((e.Transformer, e.ThreeWindingTransformer), _tap_control),
         **dict.fromkeys((e.Shunt, e.ShuntReactor, e.Capacitor), _step_control),
-        **dict.fromkeys((e.StaticGenerator, e.Storage, e.PVSystem), _droop),
+        **dict.fromkeys((e.StaticGenerator, e.PVSystem), _droop),
+        e.Storage: _storage,
         **dict.fromkeys((e.ExternalGrid, e.Generator), _station),
     }
 )

@@ -70,7 +70,7 @@ class _Loop:
             for row, fields in droops.fields(droops.law(np.ones(len(droops.at)))).items()
             for field, value in fields.items()
         }
-        self.system = System(blocks_of(network, topology, (), self.plan.droops, self.plan.stations))
+        self.system = System(blocks_of(self.plan, ()))
         self.free = np.ones(len(self.system.x), dtype=bool)
         self.rests = True
 
@@ -117,8 +117,7 @@ class _Loop:
             for column, tap in enumerate(taps):
                 tap.slope = float(moved.vm_pu[tap.bus, column])
         taps = [tap for tap in self.plan.taps if not tap.is_discrete and tap.acts]
-        blocks = blocks_of(self.network, self.topology, taps, self.plan.droops, self.plan.stations)
-        self.system = System(blocks)
+        self.system = System(blocks_of(self.plan, taps))
 
     # -- what settles anywhere ---------------------------------------------------------------------
 

@@ -21,8 +21,9 @@ from electrisim.topology import Topology
 
 #: How often the engine's controls act, each time from where they ended.
 ROUNDS = 10
-#: An engine's controls stop some ten times as far from their curves as ours.
-NEAR = 100.0
+#: An engine's controls stop some ten times as far from their curves as ours; OpenDSS' fleets move
+#: no storage by less than 1 kW.
+NEAR, NEAR_MW = 100.0, 1e-3
 
 
 def settle(
@@ -42,17 +43,20 @@ def settle(
         for row, fields in droops.fields(droops.law(np.ones(len(droops.at)))).items()
         for field, value in fields.items()
     }
+    resting = {place: 0.0 for fleet in plan.fleets for place in fleet.places()}
     values: Values = {}
     rests = moved = False
     flows = 1
     for _ in range(ROUNDS):
         flows += 1
-        values, rests = acting.act(with_values(network, positions), topology, settings)
+        values, rests = acting.act(
+            with_values(network, {**resting, **positions}), topology, settings
+        )
         ended = {place: values[place] for place in positions}
         moved, positions = ended != positions, ended
         if not rests or not moved:
             break
-    final = with_values(network, {**known, **values})
+    final = with_values(network, {**known, **resting, **values})
     with engine.build(final, topology, settings) as model:
         solution = model.power_flow()
         script = model.script() if settings.export_script else None
@@ -60,7 +64,7 @@ def settle(
     look = Phased if settings.model == "unbalanced" else Answered
     answered = look(final, topology, settings, tables)
     restless = [each for each in stepping if _could_move(each, answered, positions[each.place])]
-    end = End(plan, answered, positions, {each.place for each in restless}, NEAR)
+    end = End(plan, answered, positions, {each.place for each in restless}, NEAR, NEAR_MW)
     told = [network.rows(each.place.kind).label(each.place.row) for each in restless]
     how = "stop" if rests and not moved else "find no rest"
     warnings = [f"The engine's controls {how} where these are not content: {', '.join(told)}."]

@@ -270,6 +270,38 @@ class Station(NamedTuple):
     shares: Array
 
 
+class Fleet(NamedTuple):
+    """Storages that shave the peak of a line together.
+
+    line    whose power they look at
+    target  the most that it should carry [MW]
+    rows    of the storages
+    shares  of what they discharge, their sum 1
+    most    that each can discharge; 0 where it is empty [MW]
+    """
+
+    line: int
+    target: float
+    rows: tuple[int, ...]
+    shares: Array
+    most: Array
+
+    def places(self) -> list[Place]:
+        return [Place(e.Storage, row, "p_mw") for row in self.rows]
+
+    def discharged_mw(self, level: float) -> Array:
+        """What each discharges where all together would, without limits, discharge this."""
+        return np.asarray(np.minimum(level * self.shares, self.most))
+
+    def flow_mw(self, answered: Answered) -> float:
+        power = float(answered.column(e.Line, "p_from_mw")[self.line])
+        return 0.0 if math.isnan(power) else power
+
+    def tolerance_mw(self) -> float:
+        """How near to its target a line comes."""
+        return 1e-6 * max(self.target, 1.0)
+
+
 class Plan:
     """The controllers of a network that are supplied and can act.
 
@@ -277,6 +309,7 @@ class Plan:
     steps     shunts
     droops    inverters, by kind
     stations  of machines
+    fleets    of storages
     """
 
     def __init__(self, network: Network, topology: Topology) -> None:
@@ -286,6 +319,7 @@ class Plan:
         self.steps = list(self._steps())
         self.droops = [droops for kind in INVERTERS for droops in self._droops(kind)]
         self.stations = list(self._stations())
+        self.fleets = list(self._fleets())
 
     def _under(self, kind: type[Element], *fields: str) -> Iterator[int]:
         """The living elements of a kind of which one of these fields asks for control."""
@@ -337,6 +371,27 @@ class Plan:
                 target = elements[0].vm_set_pu
                 yield Station(name, tuple(members), bus, target, shares / shares.sum())
 
+    def _fleets(self) -> Iterator[Fleet]:
+        rows, lines = self.network.rows(e.Storage), self.topology.alive(e.Line)
+        found: dict[int, list[int]] = {}
+        for row in self._under(e.Storage, "p_control"):
+            line = int(rows.at["reference"][row])
+            if rows.elements[row].scaling and lines[line]:
+                found.setdefault(line, []).append(row)
+        for line, members in found.items():
+            elements: list[Any] = [rows.elements[row] for row in members]
+            shares = np.array([element.p_share for element in elements])
+            most = np.array([0.0 if _is_empty(each) else each.sn_mva for each in elements])
+            target = elements[0].p_target_mw
+            yield Fleet(line, target, tuple(members), shares / shares.sum(), most)
+
+
+def _is_empty(storage: Any) -> bool:
+    """Whether it is known to hold no more than what it must keep."""
+    if storage.soc_percent is None or storage.max_e_mwh is None:
+        return False
+    return bool(storage.soc_percent / 100 * storage.max_e_mwh <= storage.min_e_mwh)
+
 
 #: A controller's element: its kind and row.
 Owner = tuple[type[Element], int]
@@ -346,6 +401,7 @@ CONTROLS: Mapping[type[Element], tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(TRANSFORMERS, ("tap_control",)),
         **dict.fromkeys(SHUNTS, ("step_control",)),
         **dict.fromkeys(INVERTERS, ("q_control", "pv_curve")),
+        e.Storage: ("q_control", "pv_curve", "p_control"),
         **dict.fromkeys(MACHINES, ("station_control",)),
     }
 )
@@ -371,7 +427,7 @@ def controllers(network: Network) -> list[Owner]:
 
 def kind_of(element: Any) -> str:
     """How a record calls an element's controller."""
-    for field in ("tap_control", "step_control", "q_control"):
+    for field in ("tap_control", "step_control", "q_control", "p_control"):
         value = getattr(element, field, None)
         if value is not None:
             return f"{field}_{value}"

@@ -16,8 +16,12 @@ from electrisim.topology import Topology
 
 
 def check(network: Network, topology: Topology) -> None:
-    """Raise ProblemError where stations contradict themselves, or what is beside them."""
-    problems = [*_within_stations(network), *_beside_stations(network, topology)]
+    """Raise ProblemError where stations and fleets contradict themselves or what is beside."""
+    problems = [
+        *_within_stations(network),
+        *_beside_stations(network, topology),
+        *_within_fleets(network),
+    ]
     if problems:
         raise ProblemError(problems)
 
@@ -48,6 +52,20 @@ def _within_stations(network: Network) -> Iterator[Problem]:
                 f"{there[1]:g} pu"
             )
             yield fault(rows, row, "vm_set_pu", "contradiction", text)
+
+
+def _within_fleets(network: Network) -> Iterator[Problem]:
+    """One line, one target."""
+    rows = network.rows(e.Storage)
+    first: dict[int, tuple[float, str]] = {}
+    for row, control in enumerate(rows.values("p_control")):
+        if control is None:
+            continue
+        target = rows.elements[row].p_target_mw
+        there, other = first.setdefault(int(rows.at["reference"][row]), (target, rows.label(row)))
+        if target != there:
+            text = f"says {target:g} MW for a line of which {other} says {there:g} MW"
+            yield fault(rows, row, "p_target_mw", "contradiction", text)
 
 
 def _beside_stations(network: Network, topology: Topology) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ class Controlled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line: Annotated[str, says("Id of the line whose flow it follows.")] | None = None
     line_p_mw: Annotated[float, quantity("MW", "That flow.")] | None = None
     line_p_column: Annotated[str, says("At which end.")] | None = None
+    p_target_mw: Annotated[float, quantity("MW", "The most that the flow should be.")] | None = None
     p_mw_initial: Annotated[float, quantity("MW", "Active power as given.")] | None = None
     p_mw: Annotated[float, quantity("MW", "Active power after control.")] | None = None
     q_mvar_initial: Annotated[float, quantity("Mvar", "Reactive power as given.")] | None = None

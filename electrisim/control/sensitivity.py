@@ -34,10 +34,12 @@ class Moved(NamedTuple):
     """What moves with each of k variables.
 
     vm_pu     bus voltages, shape (n_bus, k)
+    angle     of them, shape (n_bus, k) [rad]
     drawn     what flows from each bus's node, sources apart, shape (n_bus, k) [MVA]
     """
 
     vm_pu: Array
+    angle: Array
     drawn: Array
 
 
@@ -106,7 +108,7 @@ class Sensitivity:
             angle[self._angles] = found[: len(self._angles)]
             size[self._sizes] = found[len(self._angles) :]
         left = change + self._by_angle @ angle + self._by_size @ size
-        return Moved(size[self.node] * living[:, None], left[self.node] * living[:, None])
+        return Moved(*(part[self.node] * living[:, None] for part in (size, angle, left)))
 
     def of_taps(self, kind: type[e.Element], rows: list[int]) -> Array:
         """Change of what is drawn per tap position of some transformers, (n_bus, k) [MVA]."""

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from electrisim import elements as e
+from electrisim.branches import flows
 from electrisim.claims import Answered
 from electrisim.control.droops import Droops
-from electrisim.control.plan import Place, Station, Tap, Values
+from electrisim.control.plan import Fleet, Place, Plan, Station, Tap, Values
 from electrisim.control.sensitivity import Moved, Sensitivity
-from electrisim.network import Array, Network
+from electrisim.network import Array, Network, Rows
 from electrisim.results import Tables
 from electrisim.topology import Topology
 
@@ -26,8 +27,8 @@ from electrisim.topology import Topology
 STATION_MVAR, STATION_PU = 1e-6, 1e-7
 #: Within what the machines of a station move their voltages [pu].
 LOWEST_PU, HIGHEST_PU = 0.5, 1.5
-#: Step of the derivative of a droop's law [pu].
-STEP_PU = 1e-6
+#: Steps of numerical derivatives: of a droop's law [pu], of a line's flow [MW discharged].
+STEP_PU, STEP_MW = 1e-6, 1e-3
 
 
 class Block(Protocol):
@@ -51,7 +52,7 @@ class Block(Protocol):
         """How far each is from where it should be, shape (k,)."""
         ...
 
-    def drawn(self, near: Sensitivity) -> tuple[Array, Array]:
+    def drawn(self, near: Sensitivity, x: Array) -> tuple[Array, Array]:
         """What each changes at constant voltages: (drawn, held_pu) of `Sensitivity.moved`."""
         ...
 
@@ -78,7 +79,7 @@ class Taps:
     def residual(self, answered: Answered, x: Array) -> Array:
         return np.asarray(answered.vm[self.buses] - self.targets)
 
-    def drawn(self, near: Sensitivity) -> tuple[Array, Array]:
+    def drawn(self, near: Sensitivity, x: Array) -> tuple[Array, Array]:
         drawn = near.of_taps(self.taps[0].place.kind, [tap.place.row for tap in self.taps])
         return drawn, np.zeros((near.count, len(self.taps)))
 
@@ -115,7 +116,7 @@ class Inverters:
         wrong = self.power_mva(x) - self.droops.law(answered.vm[self.bus])
         return np.concatenate([wrong.real, wrong.imag])
 
-    def drawn(self, near: Sensitivity) -> tuple[Array, Array]:
+    def drawn(self, near: Sensitivity, x: Array) -> tuple[Array, Array]:
         count = len(self.bus)
         drawn = np.zeros((len(near.node), 2 * count), dtype=complex)
         drawn[self.bus, np.arange(count)] = -1
@@ -202,7 +203,7 @@ class Machines:
         voltage = answered.vm[self.station.bus] - self.station.target
         return np.array([*(self.delivered_mvar(answered) - asked), voltage])
 
-    def drawn(self, near: Sensitivity) -> tuple[Array, Array]:
+    def drawn(self, near: Sensitivity, x: Array) -> tuple[Array, Array]:
         held = np.zeros((near.count, len(self.start)))
         held[near.node[self.buses], np.arange(len(self.buses))] = 1
         return np.zeros((len(near.node), len(self.start)), dtype=complex), held
@@ -214,6 +215,48 @@ class Machines:
         slope = np.concatenate([moved.drawn[self.buses].imag, moved.vm_pu[[self.station.bus]]])
         slope[:-1, own.stop - 1] -= [moves[members].sum() for members in self.nodes]
         return np.asarray(slope)
+
+
+class Fleets:
+    """Storages that shave the peak of a line: what they discharge together.
+
+    Nothing of it is asked for below the target, where the variable is at the end of its range.
+    """
+
+    def __init__(self, storages: Rows, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._scaling = storages.column("scaling")[list(fleet.rows)]
+        self._bus = storages.at["bus"][list(fleet.rows)]
+        self.start = np.zeros(1)
+        self.lowest = np.zeros(1)
+        self.highest = np.array([np.max(fleet.most / fleet.shares)])
+        self.tolerance = np.array([fleet.tolerance_mw()])
+
+    def values(self, x: Array) -> Values:
+        powers = -self.fleet.discharged_mw(float(x[0])) / self._scaling
+        return dict(zip(self.fleet.places(), powers.tolist(), strict=True))
+
+    def residual(self, answered: Answered, x: Array) -> Array:
+        return np.array([self.fleet.flow_mw(answered) - self.fleet.target])
+
+    def drawn(self, near: Sensitivity, x: Array) -> tuple[Array, Array]:
+        drawn = np.zeros((len(near.node), 1), dtype=complex)
+        moves = x[0] * self.fleet.shares <= self.fleet.most
+        np.add.at(drawn[:, 0], self._bus, -np.where(moves, self.fleet.shares, 0))
+        return drawn, np.zeros((near.count, 1))
+
+    def slope(self, answered: Answered, x: Array, moved: Moved, own: slice) -> Array:
+        """Of its own discharge alone: what other controllers do to the flow comes out in steps."""
+        slope = np.zeros((1, moved.vm_pu.shape[1]))
+        size = moved.vm_pu[:, own.start] / np.where(answered.vm > 0, answered.vm, 1)
+        turned = size + 1j * moved.angle[:, own.start]
+        arguments = answered.network, answered.topology, answered.settings, answered.tables
+        at, near = (
+            flows(*arguments, answered.voltage * (1 + step * turned))[e.Line].power_mva.real
+            for step in (0.0, STEP_MW)
+        )
+        slope[0, own.start] = (near - at)[0, self.fleet.line] / STEP_MW
+        return slope
 
 
 def _limits(element: Any) -> tuple[float, float]:
@@ -262,7 +305,9 @@ class System:
     def move(self, answered: Answered, residual: Array) -> tuple[Array, Array]:
         """(Newton's step of all variables, which of them are free to make one)."""
         near = Sensitivity(answered)
-        parts = [block.drawn(near) for block in self.blocks]
+        parts = [
+            block.drawn(near, self.x[own]) for block, own in zip(self.blocks, self.own, strict=True)
+        ]
         drawn, held = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         moved = near.moved(drawn, held)
         slopes = [
@@ -285,18 +330,14 @@ class System:
         self.x = np.clip(self.x + step, self.lowest, self.highest)
 
 
-def blocks_of(
-    network: Network,
-    topology: Topology,
-    taps: Sequence[Tap],
-    droops: Sequence[Droops],
-    stations: Sequence[Station],
-) -> list[Block]:
-    """The blocks of these controllers; of inverters those that follow the voltage."""
+def blocks_of(plan: Plan, taps: Sequence[Tap]) -> list[Block]:
+    """The blocks of a plan, with these of its tap changers; of inverters those that follow."""
     blocks: list[Block] = []
     for kind in (e.Transformer, e.ThreeWindingTransformer):
         some = [tap for tap in taps if tap.place.kind is kind]
         blocks += [Taps(some)] if some else []
-    blocks += [Inverters(each) for each in droops if each.follows.any()]
-    blocks += [Machines(network, topology, station) for station in stations]
+    blocks += [Inverters(each) for each in plan.droops if each.follows.any()]
+    blocks += [Machines(plan.network, plan.topology, station) for station in plan.stations]
+    storages = plan.network.rows(e.Storage)
+    blocks += [Fleets(storages, fleet) for fleet in plan.fleets]
     return blocks

@@ -7,9 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electrisim import elements as e
 from electrisim.claims import Answered
 from electrisim.control.droops import Droops
-from electrisim.control.plan import EDGE_PU, Owner, Place, Plan, Stepping, Tap, controllers, kind_of
+from electrisim.control.plan import (
+    EDGE_PU,
+    Fleet,
+    Owner,
+    Place,
+    Plan,
+    Stepping,
+    Tap,
+    controllers,
+    kind_of,
+)
 from electrisim.control.record import Controlled
 from electrisim.network import Network
 from electrisim.results import Solution, Tables
@@ -51,6 +62,7 @@ class End(NamedTuple):
     positions  of what moves
     restless   what found no rest
     near       how many times its own tolerance an inverter may be from its law
+    near_mw    how far each storage of a fleet may be from what is missing, beyond its tolerance
     """
 
     plan: Plan
@@ -58,6 +70,7 @@ class End(NamedTuple):
     positions: Mapping[Place, float]
     restless: Collection[Place]
     near: float = 1.0
+    near_mw: float = 0.0
 
 
 def records(network: Network, end: End, others: Mapping[Owner, dict[str, Any]]) -> list[Controlled]:
@@ -70,6 +83,8 @@ def records(network: Network, end: End, others: Mapping[Owner, dict[str, Any]]) 
             found[each.place[:2]] = _stepping(end, each)
     for droops in end.plan.droops:
         found |= dict(_droops(end, droops))
+    for fleet in end.plan.fleets:
+        found |= dict(_fleet(network, end, fleet))
     return [_record(network, owner, found.get(owner)) for owner in controllers(network)]
 
 
@@ -137,5 +152,32 @@ def _droops(end: End, droops: Droops) -> Iterator[tuple[Owner, dict[str, Any]]]:
                 "converged": bool(near[k]),
                 "on_target": bool(near[k]),
                 "at_limit": limits[k],
+            },
+        )
+
+
+def _fleet(network: Network, end: End, fleet: Fleet) -> Iterator[tuple[Owner, dict[str, Any]]]:
+    storages = network.rows(e.Storage)
+    flow = fleet.flow_mw(end.answered)
+    near = end.near * fleet.tolerance_mw() + end.near_mw * len(fleet.rows)
+    powers = end.answered.column(e.Storage, "p_mw")[list(fleet.rows)]
+    full = -powers >= fleet.most - near
+    rests = flow <= fleet.target + near and bool((np.abs(powers) <= near).all())
+    on_target = abs(flow - fleet.target) <= near or rests
+    for row, power, limited in zip(fleet.rows, powers.tolist(), full.tolist(), strict=True):
+        element: Any = storages.elements[row]
+        yield (
+            (e.Storage, row),
+            {
+                "kind": kind_of(element),
+                "p_mw_initial": element.p_mw * element.scaling,
+                "p_mw": power,
+                "line": network.rows(e.Line).ids[fleet.line],
+                "line_p_mw": flow,
+                "line_p_column": "p_from_mw",
+                "p_target_mw": fleet.target,
+                "converged": bool(on_target or full.all()),
+                "on_target": bool(on_target),
+                "at_limit": bool(limited and not rests),
             },
         )

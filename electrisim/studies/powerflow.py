@@ -16,7 +16,7 @@ from electrisim.completion import complete
 from electrisim.control import loop, native
 from electrisim.control.plan import controllers
 from electrisim.control.premises import check as check_control
-from electrisim.control.telling import State
+from electrisim.control.telling import Settled, State
 from electrisim.engine import Controlling, Engine, Engines
 from electrisim.fields import says
 from electrisim.network import Network
@@ -132,54 +132,51 @@ def solve(network: Network, settings: PowerFlow, engines: Engines) -> Answer:
     engine = engines.admit(network, settings)
     topology = Topology(network)
     premises.check(network, topology, settings)
-    if settings.controls:
-        return _controlled(engine, network, topology, settings)
+    if settings.controls and controllers(network):
+        settled = _settle(engine, network, topology, settings)
+    else:
+        settled = _as_given(engine, network, topology, settings)
+    state = settled.state
+    warnings = (*network.warnings, *state.solution.warnings, *idle(network, topology))
+    return Answer(
+        tables=state.tables,
+        iterations=state.solution.iterations,
+        warnings=(*warnings, *settled.warnings),
+        certificate=None,
+        engine={**engine.version(settings), "solver": state.solution.solver},
+        beside=_beside(settings, settled),
+        network=state.network,
+    )
+
+
+def _settle(engine: Engine, network: Network, topology: Topology, settings: PowerFlow) -> Settled:
+    """The network where its controllers settle: by the engine's own, or by our loop."""
+    check_control(network, topology)
+    if isinstance(engine, Controlling):
+        return native.settle(engine, engine, network, topology, settings)
+    return loop.settle(engine, network, topology, settings)
+
+
+def _as_given(engine: Engine, network: Network, topology: Topology, settings: PowerFlow) -> Settled:
+    """The network as it is; a warning names the controllers that do not act."""
     with engine.build(network, topology, settings) as model:
         solution = model.power_flow()
         script = model.script() if settings.export_script else None
     tables = complete(network, topology, settings, solution.tables)
-    state = State(network, solution, tables, script)
     asleep = [network.rows(kind).label(row) for kind, row in controllers(network)]
     notes = [f"Controllers do not act (run_control is false): {', '.join(asleep)}."]
-    return _answer(engine, topology, settings, state, notes if asleep else [], {})
+    return Settled(State(network, solution, tables, script), [], 1, notes if asleep else [])
 
 
-def _controlled(
-    engine: Engine, network: Network, topology: Topology, settings: PowerFlow
-) -> Answer:
-    """The answer with the network's controllers where they settle."""
-    check_control(network, topology)
-    if isinstance(engine, Controlling):
-        settled = native.settle(engine, engine, network, topology, settings)
-    else:
-        settled = loop.settle(engine, network, topology, settings)
-    beside = {
-        "controllers": settled.records,
-        "control": {"converged": settled.converged, "power_flows": settled.flows},
-    }
-    return _answer(engine, topology, settings, settled.state, settled.warnings, beside)
-
-
-def _answer(
-    engine: Engine,
-    topology: Topology,
-    settings: PowerFlow,
-    state: State,
-    notes: list[str],
-    beside: dict[str, Any],
-) -> Answer:
-    """The answer that a solved state is."""
-    network, solution = state.network, state.solution
-    script = {} if state.script is None else {"script": state.script}
-    return Answer(
-        tables=state.tables,
-        iterations=solution.iterations,
-        warnings=(*network.warnings, *solution.warnings, *idle(network, topology), *notes),
-        certificate=None,
-        engine={**engine.version(settings), "solver": solution.solver},
-        beside={"losses": losses(state.tables), **beside, **script},
-        network=network,
-    )
+def _beside(settings: PowerFlow, settled: Settled) -> dict[str, Any]:
+    """What stands beside the tables."""
+    beside: dict[str, Any] = {"losses": losses(settled.state.tables)}
+    if settings.controls:
+        beside["controllers"] = settled.records
+        beside["control"] = {"converged": settled.converged, "power_flows": settled.flows}
+    if settled.state.script is not None:
+        beside["script"] = settled.state.script
+    return beside
 
 
 def losses(tables: Tables) -> Losses:

@@ -440,6 +440,87 @@ def test_constant_reactive_power_stays_as_it_is_given():
     assert result(body, "p")["q_mvar"] == 0.7
 
 
+# Fleets
+
+
+def shaving(target_mw: float = 4.0, **more: Any) -> Elements:
+    """grid ─ b0 ── l ── b1 ─ load 6 MW, beside two storages of 3 and 1.5 MVA"""
+    own = {"bus": "b1", "p_mw": 0.3, "p_control": "peak_shave", "reference": "l"}
+    own["p_target_mw"] = target_mw
+    line = {"r_ohm_per_km": 0.2, "x_ohm_per_km": 0.3, "c_nf_per_km": 0}
+    return {
+        "g": grid("b0"), "b0": bus(20), "b1": bus(20), "l": cable("b0", "b1", 4, **line),
+        "d": load("b1", 6, 1),
+        "e0": element("Storage", **{**own, "sn_mva": 3.0, **more}),
+        "e1": element("Storage", **{**own, "sn_mva": 1.5}),
+    }  # fmt: skip
+
+
+def lossy(p_mw: float) -> float:
+    """What enters 0.8 + j1.2 Ω at 20 kV and 1 pu to deliver p + j1: p + r·i², i = |s/v|.
+
+    v from v⁴ + v²(2(rp + xq) − 1) + |z|²(p² + q²) = 0, in pu of 1 MVA.
+    """
+    r, x, q = 0.8 / 400, 1.2 / 400, 1.0
+    b = 1 - 2 * (r * p_mw + x * q)
+    v2 = (b + np.sqrt(b**2 - 4 * (r**2 + x**2) * (p_mw**2 + q**2))) / 2
+    return float(p_mw + r * (p_mw**2 + q**2) / v2)
+
+
+@pytest.mark.parametrize(("target", "shares"), [(4.0, (1, 1)), (4.0, (3, 1)), (2.5, (1, 1))])
+def test_storages_discharge_what_keeps_a_line_at_its_target(target, shares):
+    """By hand: the delivered power of which the sending end is the target, shared, within 1.5 MVA.
+
+    At 2.5 MW the smaller one is at its end, and the other takes the rest.
+    """
+    body = answered(shaving(target, p_share=shares[0]))
+    low, high = 0.0, 6.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if lossy(middle) < target else (low, middle)
+    small = min((6 - low) * shares[1] / sum(shares), 1.5)
+    assert result(body, "l")["p_from_mw"] == pytest.approx(target, abs=1e-5)
+    assert result(body, "e1")["p_mw"] == pytest.approx(-small, abs=1e-5)
+    assert result(body, "e0")["p_mw"] == pytest.approx(-(6 - low - small), abs=1e-5)
+    assert record(body, "e1")["at_limit"] == (small == 1.5)
+    assert all(record(body, id_)["on_target"] for id_ in ("e0", "e1"))
+
+
+def test_storages_rest_where_the_line_is_below_its_target():
+    body = answered(shaving(7.0))
+    assert [result(body, id_)["p_mw"] for id_ in ("e0", "e1")] == [0, 0]
+    assert record(body, "e0")["on_target"]
+
+
+def test_storages_at_their_ends_say_that_they_cannot_do_more():
+    body = answered(shaving(0.5))
+    assert [result(body, id_)["p_mw"] for id_ in ("e0", "e1")] == pytest.approx([-3, -1.5])
+    assert record(body, "e0")["at_limit"]
+    assert not record(body, "e0")["on_target"]
+
+
+def test_an_empty_storage_gives_nothing():
+    body = answered(shaving(soc_percent=10, max_e_mwh=1.0, min_e_mwh=0.2))
+    assert result(body, "e0")["p_mw"] == 0
+    assert result(body, "e1")["p_mw"] == pytest.approx(-1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "kind"),
+    [
+        ({"p_target_mw": None}, "p_target_mw", "missing-parameter"),
+        ({"reference": None}, "reference", "missing-parameter"),
+        ({"sn_mva": None}, "sn_mva", "missing-parameter"),
+        ({"reference": "b1"}, "reference", "unknown-line"),
+        ({"q_control": "constant_q"}, "q_control", "contradiction"),
+        ({"p_target_mw": 3.0}, "p_target_mw", "contradiction"),
+    ],
+)
+def test_a_fleet_without_what_it_needs_is_refused(change, field, kind):
+    problems = refused(shaving(**change))
+    assert {(problem["field"], problem["kind"]) for problem in problems} == {(field, kind)}
+
+
 # Stations
 
 

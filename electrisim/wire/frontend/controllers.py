@@ -19,7 +19,7 @@ from electrisim.problems import shorten
 from electrisim.results import Answer, Tables
 from electrisim.studies import controller
 from electrisim.topology import Topology
-from electrisim.wire.frontend.conversions import flag
+from electrisim.wire.frontend.conversions import INVERTER_MODES, flag
 from electrisim.wire.frontend.report import Report
 from electrisim.wire.frontend.study import Body, Parameters, Request, Spoken
 from electrisim.wire.frontend.tables import POWER_FLOW
@@ -51,6 +51,16 @@ def written(request: Request, found: Answer) -> Body:
             _shunt(request, record) for record in records if record.step is not None
         ],
     }
+
+
+def inverter_mode(network: Network, kind: type[Element], id_: str) -> Body:
+    """The control of a battery's inverter, in the word of its dialog."""
+    if kind is not e.Storage:
+        return {}
+    rows = network.rows(kind)
+    control = rows.elements[rows.position[id_]].q_control
+    words = {name: word for word, name in INVERTER_MODES.items()}
+    return {"inv_control_mode": words.get(control, "NONE")}
 
 
 def _who(request: Request, record: Controlled) -> Body:

@@ -114,14 +114,7 @@ def _on_curve(x: Any, y: Any, at: float, stepped: bool) -> float:
 def storage(values: Values, entry: Entry, about: About) -> None:
     """A battery acts as its power says; `state` is a word for that power's sign."""
     _three_phases(entry, about)
-    mode = present(entry.get("inv_control_mode"))
-    if mode is not ABSENT and str(mode).upper() != "NONE":
-        about.problem(
-            "unsupported",
-            f"has the inverter control {shorten(mode)}; inverter controls are not available on "
-            "this server yet, choose NONE",
-            "inv_control_mode",
-        )
+    _inverter_control(values, entry, about)
     state, p_mw = str(entry.get("state") or "").upper(), number(values.get("p_mw"))
     acts = {"CHARGING": p_mw is not None and p_mw > 0, "DISCHARGING": (p_mw or 0) < 0}
     if not acts.get(state, True):
@@ -129,6 +122,52 @@ def storage(values: Values, entry: Entry, about: About) -> None:
             f"state {state} does not agree with p_mw {p_mw or 0:g} (charging is positive); "
             "p_mw was taken"
         )
+
+
+#: The browser's word for an inverter's control → the catalogue's.
+INVERTER_MODES: Mapping[str, str] = {
+    "FIXED_Q": "constant_q",
+    "FIXED_PF": "cosphi",
+    "VOLTVAR": "qv",
+    "WATTPF": "cosphi_p",
+}
+#: Volt-var of IEEE 1547-2018, category B, with its default settings (table 8).
+_IEEE_1547 = [[0.92, 0.44], [0.98, 0.0], [1.02, 0.0], [1.08, -0.44]]
+
+
+def _inverter_control(values: Values, entry: Entry, about: About) -> None:
+    mode = present(entry.get("inv_control_mode"))
+    if mode is ABSENT or str(mode).upper() == "NONE":
+        return
+    control = INVERTER_MODES.get(str(mode).upper())
+    if control is None:
+        known = ", ".join(["NONE", *INVERTER_MODES])
+        text = f"has the inverter control {shorten(mode)}; it may be {known}"
+        about.problem("unknown-value", text, "inv_control_mode")
+    elif about.controls(f"the inverter control {shorten(mode)}"):
+        values["q_control"] = control
+        if control == "cosphi":
+            values["cosphi"] = entry.get("pf")
+        elif control == "cosphi_p":
+            values["cosphi_p_curve"] = _curve(entry, "wattpf", about)
+        elif control == "qv" and str(entry.get("vv_curve_preset")).upper() == "IEEE_1547":
+            values["qv_curve"] = _IEEE_1547
+        elif control == "qv":
+            values["qv_curve"] = _curve(entry, "vv", about)
+
+
+def _curve(entry: Entry, name: str, about: About) -> list[list[float]] | None:
+    """Two texts of numbers with spaces between, x and y of a curve."""
+    axes = [
+        [number(word) for word in str(entry.get(f"{name}_{axis}array")).replace(",", " ").split()]
+        for axis in "xy"
+    ]
+    points = [[x, y] for x, y in zip(*axes, strict=False) if x is not None and y is not None]
+    if len(axes[0]) != len(axes[1]) or len(points) != len(axes[0]) or len(points) < 2:
+        text = f"needs {name}_xarray and {name}_yarray of as many numbers each, two at least"
+        about.problem("not-a-curve", text, f"{name}_xarray")
+        return None
+    return points
 
 
 def pv_system(values: Values, entry: Entry, about: About) -> None:

@@ -81,7 +81,10 @@ def _controlled(parameters: Parameters) -> frozenset[str]:
 
 
 def _read_opendss(parameters: Parameters, report: Report) -> powerflow.PowerFlow | None:
-    return _power_flow(opendss_settings(parameters, report), report)
+    # Its dialog does not ask for control: what is drawn at a battery acts.
+    report.controlled = frozenset({"Storage"})
+    values = opendss_settings(parameters, report)
+    return _power_flow({**values, "run_control": True}, report)
 
 
 def opendss_settings(parameters: Parameters, report: Report, known: tuple[str, ...] = ()) -> Body:
@@ -130,9 +133,10 @@ def _write_pandapower(request: Request, found: Answer) -> tuple[Body, list[str]]
 
 def _write_opendss(request: Request, found: Answer) -> tuple[Body, list[str]]:
     def echo(kind: type[Element], id_: str) -> Body:
-        return opendss_echo(request, kind, id_)
+        identity = opendss_echo(request, kind, id_)
+        return {**identity, **controllers.inverter_mode(request.network, kind, id_)}
 
-    network = request.network
+    network = found.network or request.network
     tables = in_one(network, found.tables) if network.is_phased else found.tables
     body, incomplete = write_lists(network, tables, POWER_FLOW["opendss"], echo)
     if "script" in found.beside:
