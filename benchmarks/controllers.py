@@ -77,9 +77,7 @@ def by_pandapower(count: int, damping: float) -> pp.pandapowerNet:
         tap_min=-9, tap_max=9, tap_pos=0, tap_step_percent=1.5, tap_step_degree=0,
         tap_changer_type="Ratio",
     )  # fmt: skip
-    pp.create_lines_from_parameters(
-        net, buses[:-1], buses[1:], 12 / count, 0.2, 0.12, 200, 0.4
-    )
+    pp.create_lines_from_parameters(net, buses[:-1], buses[1:], 12 / count, 0.2, 0.12, 200, 0.4)
     suns = pp.create_sgens(net, buses, 10 / count, sn_mva=12 / count)
     pp.create_loads(net, buses, 1 / count)
     x, y = zip(*CURVE, strict=True)
