@@ -134,7 +134,7 @@ _TRIES = (
 
 def peer(elements: Elements, planted: Planted) -> Judged:
     """pandapower's diagnostic of the network made by its own create functions."""
-    hand = Hand(copy.deepcopy(elements))
+    hand = Hand({id_: _without_arrays(each) for id_, each in elements.items()})
     start = time.perf_counter()
     found = Diagnostic().diagnose_network(hand.net, report_style=None, **planted.settings)
     seconds = time.perf_counter() - start
@@ -145,6 +145,15 @@ def peer(elements: Elements, planted: Planted) -> Judged:
         named = any(_is_true(found.get(check)) for check in ("Overload",)) and "p_mw" in fields
     repair = any(_is_true(found.get(check)) for check in _TRIES)
     return Judged(named, repair, False, seconds)
+
+
+def _without_arrays(each: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of an element; a PV system, which pandapower lacks, as the static generator it is."""
+    given = copy.deepcopy(each["parameters"])
+    if each["typ"] != "PVSystem":
+        return {**each, "parameters": given}
+    power = {"bus": given["bus"], "p_mw": given["pmpp_kw"] / 1e3}
+    return {**each, "typ": "Static Generator", "parameters": power}
 
 
 def _mentions(result: Any, places: set[tuple[str, int]], table: str = "") -> bool:
