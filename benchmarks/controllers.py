@@ -27,7 +27,7 @@ from pandapower.powerflow import LoadflowNotConverged
 from app import app
 
 CURVE = [[0.9, 0.4], [0.98, 0.0], [1.0, 0.0], [1.03, -0.4], [1.1, -0.4]]
-SIZES = (20, 100, 400)
+SIZES = (20, 100)
 TURNS = 5
 
 
@@ -91,7 +91,7 @@ def by_pandapower(count: int, damping: float) -> pp.pandapowerNet:
 
 def run_control(net: pp.pandapowerNet) -> pp.pandapowerNet:
     solved = copy.deepcopy(net)
-    pp.runpp(solved, run_control=True, numba=False, max_iter=2000)
+    pp.runpp(solved, run_control=True, numba=False, max_iter=100)
     return solved
 
 
