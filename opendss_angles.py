@@ -77,8 +77,12 @@ def linear_angles(
     return found
 
 
-def newton_step(y: csr_matrix, voltage: Array, fixed: Array, free: Array, missing: Array) -> Array:
+def newton_step(
+    y: csr_matrix, injected: Array, voltage: Array, fixed: Array, free: Array, missing: Array
+) -> Array:
     """By how much to turn the angles of free nodes [rad] so that `missing` power is delivered [MW].
+
+    injected  what sources behind an impedance, which is in y, bring as currents [MVA/kV]
 
     The unknowns are the angles everywhere but at fixed nodes, and ln |V| where no voltage is held;
     the engine has met all other equations at `voltage` already.
@@ -87,7 +91,7 @@ def newton_step(y: csr_matrix, voltage: Array, fixed: Array, free: Array, missin
     number = np.full(len(voltage), -1)
     number[used] = np.arange(len(used))
     v, y = diags(voltage[used]), y[used][:, used]
-    current = diags(y @ voltage[used])
+    current = diags(y @ voltage[used] - injected[used])
     by_angle = csr_matrix(1j * v @ (current - y @ v).conj())
     by_magnitude = csr_matrix(v @ (current + y @ v).conj())
     turning = np.setdiff1d(np.arange(len(used)), number[fixed])

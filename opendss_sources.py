@@ -243,6 +243,7 @@ class Sources:
         self._made: set[int] = set()
         self._y: csr_matrix | None = None
         self._y_with_loads: csr_matrix | None = None
+        self._injected = np.zeros(len(circuit.nodes), dtype=complex)
         if not self.is_fixed.all():
             self._start_linear()
         self.emf = self.target.copy()
@@ -272,6 +273,7 @@ class Sources:
             angle[self.grids.node] = np.angle(self.grids.emf_kv)
             fixed = np.concatenate([fixed, self.grids.node])
             grids = [(self.grids.node, 1 / self.grids.z1)]
+            np.add.at(self._injected, self.grids.node, self.grids.emf_kv / self.grids.z1)
         angle = linear_angles(circuit, branches, power, fixed, angle)
         free = ~self.is_fixed
         self.target[free] = np.abs(self.target[free]) * np.exp(1j * angle[self.node[free]])
@@ -413,7 +415,9 @@ class Sources:
             at, farthest, widest, halvings = np.angle(self.target[free]), far, wide, 0
             if y is not None:
                 fixed = self.node[self.is_fixed]
-                step = newton_step(y, voltage, fixed, self.node[free], missing[free])
+                step = newton_step(
+                    y, self._injected, voltage, fixed, self.node[free], missing[free]
+                )
             self._set(solver, held, free, at + step, drop)
         self._set(solver, held, free, at, drop)
         raise NotConvergedError(

@@ -154,17 +154,19 @@ def test_all_results_agree(name):
             assert values == approx(one[kind][column], rel=1e-5, abs=1e-4, nan_ok=True), column
 
 
-def test_reactive_limits_bind_alike():
+@pytest.mark.parametrize(("vm_pu", "q_mvar"), [(1.03, 1.5), (0.98, -1)])
+def test_reactive_limits_bind_alike(vm_pu, q_mvar):
+    """A generator below its set-point is at its upper limit, one above it at its lower limit."""
     generators = {
         f"g{k}": element("Generator", bus=at, p_mw=2, vm_pu=vm, min_q_mvar=-1, max_q_mvar=1.5)
-        for k, (at, vm) in enumerate((("b2", 1.03), ("b3", 1.05)))
+        for k, (at, vm) in enumerate((("b2", vm_pu), ("b3", 1.05)))
     }
     network = network_of_two_levels(**generators)
     one, other = (
         columns(solve(network, solver=solver, enforce_q_lims=True), "Generator")
         for solver in ("pandapower", "opendss")
     )
-    assert one["q_mvar"] == approx([-1, 1.5])
+    assert one["q_mvar"] == approx([q_mvar, 1.5])
     for column in ("p_mw", "q_mvar", "vm_pu", "va_degree"):
         assert other[column] == approx(one[column], abs=1e-6)
 

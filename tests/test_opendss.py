@@ -549,3 +549,26 @@ def test_a_bus_of_another_nominal_voltage_has_the_same_kilovolts():
         assert bool(found.warnings) is (vn_kv == 21)
         kv.append(columns(found, "Bus")["vm_pu"][2] * vn_kv)
     assert kv[1] == approx(kv[0], rel=1e-9)
+
+
+def test_a_generator_holds_its_voltage_beside_a_grid_behind_its_impedance():
+    """grid 1.02 pu ─ Z ─ b1 ── b2 (generator 1.5 MW, 1.01 pu; load)
+
+    The same impedance said as one: pandapower's ideal grid behind an Impedance.
+    """
+    short_circuit = {"s_sc_max_mva": 500, "rx_max": 0.1, "x0x_max": 1.0, "r0x0_max": 0.1}
+    generator = element("Generator", bus="b2", p_mw=1.5, vm_pu=1.01)
+    behind = at_20_kv(g=generator, d1=load("b2"))
+    behind["grid"]["parameters"] |= short_circuit
+    found = columns(solve(behind, solver="opendss", source_impedance=True), "Bus")
+
+    x_pu = 1.1 / 500 * 100 / np.hypot(1, 0.1)
+    said = at_20_kv(
+        g=generator, d1=load("b2"), b0=bus(20),
+        z=element("Impedance", from_bus="b0", to_bus="b1", sn_mva=100, rft_pu=0.1 * x_pu,
+                  xft_pu=x_pu),
+    )  # fmt: skip
+    said["grid"]["parameters"]["bus"] = "b0"
+    expected = columns(solve(said, solver="pandapower"), "Bus")
+    for column in ("vm_pu", "va_degree"):
+        assert found[column] == approx(expected[column][:2], abs=1e-6)
