@@ -301,9 +301,11 @@ class Circuit:
         some = np.flatnonzero(~np.isinf(z))
         if len(some):
             z = z[some]
+            # bus1 comes before conn: EPRI's build derives the bus of a second terminal from it, and
+            # fails (#7541) where a delta has left only one.
             self.new(
                 "reactor", letter, kind, rows[some], (port,),
-                "phases=3 conn=delta bus1={}.1.2.3 r={!r} x={!r}",
+                "phases=3 bus1={}.1.2.3 conn=delta r={!r} x={!r}",
                 self.names(node[some]), z.real, z.imag,
             )  # fmt: skip
 
