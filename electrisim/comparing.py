@@ -40,21 +40,34 @@ def compare(one: Tables, other: Tables, tolerance_pu: float) -> Gaps:
     """The largest difference of every column that both engines tell."""
     found: Gaps = {}
     for kind, columns in one.items():
-        scales = _scales(columns)
-        for column, first in columns.items():
-            second = other.get(kind, {}).get(column)
-            if second is None or not first.size or is_untold(first) != is_untold(second):
-                continue
-            difference = difference_of(column, first, second)
-            shares = np.abs(difference) / (tolerance_pu * scales[_family(column)])
-            shares = np.where(np.isnan(first) & np.isnan(second), 0.0, shares)
-            shares = np.where(np.isnan(shares), np.inf, shares)
+        rivals = other.get(kind, {})
+        for column, shares in shares_of(columns, rivals, tolerance_pu).items():
+            first, second = columns[column], rivals[column]
             at = int(shares.argmax())
             values = float(first.flat[at]), float(second.flat[at])
+            difference = float(difference_of(column, first, second).flat[at])
             row = at % first.shape[-1]
-            found[kind, column] = Gap(
-                float(shares.flat[at]), float(difference.flat[at]), values, row
-            )
+            found[kind, column] = Gap(float(shares.flat[at]), difference, values, row)
+    return found
+
+
+def shares_of(
+    one: Mapping[str, Array], other: Mapping[str, Array], tolerance_pu: float
+) -> dict[str, Array]:
+    """Every difference as a share of the tolerance, of the columns that both tell.
+
+    Infinite where only one has a number.
+    """
+    scales = _scales(one)
+    found = {}
+    for column, first in one.items():
+        second = other.get(column)
+        if second is None or not first.size or is_untold(first) != is_untold(second):
+            continue
+        difference = difference_of(column, first, second)
+        shares = np.abs(difference) / (tolerance_pu * scales[_family(column)])
+        shares = np.where(np.isnan(first) & np.isnan(second), 0.0, shares)
+        found[column] = np.where(np.isnan(shares), np.inf, shares)
     return found
 
 

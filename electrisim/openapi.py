@@ -378,6 +378,17 @@ _FIGURES: Schema = {
     "additionalProperties": False,
 }
 
+_CONTINGENCY: Schema = {
+    "base": ref("Base"),
+    "contingencies": {"type": "array", "items": ref("Outcome")},
+    "summary": ref("Summary"),
+    "details": {
+        "type": "array",
+        "description": "Asked for by `details`: every outage's tables in columns.",
+        "items": {"type": "object"},
+    },
+}
+
 _POWER_FLOW: Schema = {
     "losses": ref("Losses"),
     "script": {"type": "string", "description": "Asked for by `export_script`."},
@@ -433,16 +444,7 @@ _BESIDE: Mapping[str, Schema] = {
             "items": ref("Fault"),
         },
     },
-    "contingency": {
-        "base": ref("Base"),
-        "contingencies": {"type": "array", "items": ref("Outcome")},
-        "summary": ref("Summary"),
-        "details": {
-            "type": "array",
-            "description": "Asked for by `details`: every outage's tables in columns.",
-            "items": {"type": "object"},
-        },
-    },
+    "contingency": _CONTINGENCY,
     "harmonics": {
         "orders": {"type": "array", "items": {"type": "number"}},
         "harmonics": {
@@ -494,6 +496,12 @@ _BESIDE: Mapping[str, Schema] = {
             "type": "array",
             "description": "Where controllers act: those that ended in different positions.",
             "items": ref("Position"),
+        },
+        **_CONTINGENCY,
+        "outages": {
+            "type": "array",
+            "description": "Of a contingency analysis: where outages are judged differently.",
+            "items": ref("Judged"),
         },
         "differences": {
             "type": "object",

@@ -47,17 +47,20 @@ class EngineReport(msgspec.Struct, frozen=True):
 class Outcome(NamedTuple):
     """One engine's answer, or why there is none.
 
-    tables      kind → column → (n,), or (steps, n) of a series; None without an answer
+    tables      what is compared: kind → column → (n,), or (steps, n) of a series or of outages;
+                None without an answer
     severities  element id → how far its numbers are from its data, of what a certificate accepts
     """
 
     report: EngineReport
     answer: Answer | None = None
+    tables: Tables | None = None
     severities: Mapping[str, float] = MappingProxyType({})
 
-    @property
-    def tables(self) -> Tables | None:
-        return (self.answer.series or self.answer.tables) if self.answer else None
+
+def as_told(answer: Answer) -> Tables:
+    """The numbers of an answer as they stand in it."""
+    return answer.series or answer.tables
 
 
 class Bench:
@@ -66,6 +69,7 @@ class Bench:
     solve     the study, certified by itself or by nobody
     pair      the engines as the settings name them
     settings  of the study
+    numbers   what of an answer is compared
     """
 
     def __init__(
@@ -74,8 +78,10 @@ class Bench:
         pair: tuple[str, str],
         settings: PowerFlow,
         engines: Engines,
+        numbers: Callable[[Answer], Tables] = as_told,
     ) -> None:
         self._solve = solve
+        self._numbers = numbers
         self.pair = pair
         self.settings = settings
         self._engines = engines
@@ -136,7 +142,7 @@ class Bench:
             asked, told["name"], told["version"], status, answer.iterations, certificate,
             problems=problems,
         )  # fmt: skip
-        return Outcome(report, answer, found)
+        return Outcome(report, answer, self._numbers(answer), found)
 
 
 BINDINGS = ("opendssdirect", "py_dss_interface")

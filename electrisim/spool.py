@@ -43,6 +43,10 @@ class Spool:
                 self._values[chunk.cases, at] = chunk.column(kind, name)
         self._values.flush()
 
+    def column(self, kind: type[Element], name: str) -> Array:
+        """A result column of all cases, shape (n_cases, n_elements)."""
+        return np.asarray(self._values[: len(self.labels), self._slices[kind][name]])
+
     def cases(self) -> Iterator[tuple[str, Mapping[type[Element], Mapping[str, Array]]]]:
         """Each case: its label, and kind → column → array of shape (n_elements,)."""
         for label, values in zip(self.labels, self._values, strict=False):

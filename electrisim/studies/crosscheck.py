@@ -9,32 +9,65 @@ element by element: first those whose reported numbers are farthest from the gra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
-from electrisim.comparing import ROUNDING_PU, Gaps, compare, difference_of, is_untold, worst
+from electrisim import elements as e
+from electrisim.comparing import (
+    ROUNDING_PU,
+    Gaps,
+    compare,
+    difference_of,
+    is_untold,
+    shares_of,
+    worst,
+)
+from electrisim.elements import Element
 from electrisim.engine import Engines
 from electrisim.fields import fields_of, quantity, read, says
 from electrisim.inquiry import Inquiry, Trial
 from electrisim.network import Array, Network
 from electrisim.problems import Problem, ProblemError
 from electrisim.results import Answer, Tables
-from electrisim.rivals import Bench, EngineReport, Outcome
+from electrisim.rivals import Bench, EngineReport, Outcome, as_told
 from electrisim.settings import Settings
-from electrisim.studies import controller, powerflow, timeseries
+from electrisim.studies import contingency, controller, powerflow, timeseries
 
 Engine = Literal["pandapower", "opendss", "opendssdirect", "py_dss_interface"]
 
 
 class Compared(NamedTuple):
-    """A study that both engines have."""
+    """A study that both engines have.
+
+    numbers  what of its answers is compared
+    """
 
     Settings: type[powerflow.PowerFlow]
     solve: Callable[..., Answer]
+    numbers: Callable[[Answer], Tables] = as_told
+
+
+def _detailed(network: Network, settings: contingency.Contingency, engines: Engines) -> Answer:
+    """A contingency analysis with the tables of every outage."""
+    return contingency.run(network, msgspec.structs.replace(settings, details=True), engines)
+
+
+def _with_outages(answer: Answer) -> Tables:
+    """The base tables; what is watched has a row more per outage, shape (1 + outages, n)."""
+    details = answer.streamed["details"]
+    watched: dict[type[Element], str] = {
+        e.Bus: "vm_pu",
+        **dict.fromkeys(contingency.LOADED, "loading_percent"),
+    }
+    found = {kind: dict(columns) for kind, columns in answer.tables.items()}
+    for kind in watched.keys() & found.keys():
+        name = watched[kind]
+        found[kind][name] = np.vstack([found[kind][name], details.column(kind, name)])
+    return found
 
 
 STUDIES: Mapping[str, Compared] = MappingProxyType(
@@ -42,6 +75,7 @@ STUDIES: Mapping[str, Compared] = MappingProxyType(
         "powerflow": Compared(powerflow.PowerFlow, powerflow.solve),
         "controller": Compared(controller.Controller, powerflow.solve),
         "timeseries": Compared(timeseries.TimeSeries, timeseries.run),
+        "contingency": Compared(contingency.Contingency, _detailed, _with_outages),
     }
 )
 
@@ -52,7 +86,7 @@ class CrossCheck(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: ClassVar[str] = "crosscheck"
 
     study: Annotated[
-        Literal["powerflow", "controller", "timeseries"],
+        Literal["powerflow", "controller", "timeseries", "contingency"],
         says("The study that both engines solve."),
     ] = "powerflow"
     study_settings: (
@@ -138,6 +172,19 @@ class Position(msgspec.Struct, frozen=True):
     values: tuple[float, float]
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """An outage's status or figure of which the engines differ; values in the order of `engines`.
+
+    share  of the tolerance; null of a status, and where one engine has no number
+    """
+
+    outage: str
+    name: str | None
+    quantity: str
+    values: tuple[float | str | None, float | str | None]
+    share: float | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """agree, agree-within-tolerance, differ, no-solution (of one engine) or cannot-compare."""
 
@@ -145,7 +192,7 @@ class Verdict(msgspec.Struct, frozen=True):
     sentence: str
 
 
-SHAPES = (EngineReport, Difference, Cause, Position, Verdict)
+SHAPES = (EngineReport, Difference, Cause, Position, Judged, Verdict)
 
 
 # -- the study -------------------------------------------------------------------------------------
@@ -156,8 +203,8 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
 
     Raises ProblemError where a setting is wrong, or where neither engine has an answer.
     """
-    solve = STUDIES[settings.study].solve
-    bench = Bench(solve, settings.pair, _inner(settings), engines)
+    study, inner = STUDIES[settings.study], _inner(settings)
+    bench = Bench(study.solve, settings.pair, inner, engines, study.numbers)
     outcomes = bench.solve(network)
     answers = [outcome.answer for outcome in outcomes if outcome.answer]
     if not answers:
@@ -169,6 +216,7 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
     if settings.find_causes and worst(gaps) > 1:
         trials = Inquiry(bench, network, settings.tolerance_pu, outcomes, gaps).trials()
     causes = [_cause(network, trial, gaps, outcomes) for trial in trials]
+    judged = _judged(outcomes, settings.tolerance_pu)
     told = [text for answer in answers for text in answer.warnings]
     told += [
         f"{outcome.report.asked} does not know {name}, and solved without."
@@ -183,13 +231,15 @@ def run(network: Network, settings: CrossCheck, engines: Engines) -> Answer:
         certificate=next(o.report.certificate for o in outcomes if o.answer is reference),
         engine=reference.engine,
         beside={
-            "verdict": _verdict(outcomes, gaps, causes, settings),
+            "verdict": _verdict(outcomes, gaps, causes, judged, settings),
             "engines": [outcome.report for outcome in outcomes],
             "largest": _largest(network, gaps, trials),
             "causes": causes,
             "differences": _by_key(network, one, other) if one and other else {},
             **_positions(outcomes),
+            **_outages(reference, judged),
         },
+        streamed=reference.streamed if getattr(inner, "details", False) else {},
     )
 
 
@@ -322,6 +372,47 @@ def _positions(outcomes: tuple[Outcome, Outcome]) -> dict[str, list[Position]]:
     return {"positions": found} if first or second else {}
 
 
+#: The figures of an outage that are compared.
+_FIGURES = ("max_loading_percent", "min_vm_pu", "max_vm_pu", "lost_load_mw")
+
+
+def _judged(outcomes: tuple[Outcome, Outcome], tolerance_pu: float) -> list[Judged]:
+    """Where the engines judge outages differently, or their figures are beyond the tolerance."""
+    first, second = (
+        outcome.answer.beside.get("contingencies", []) if outcome.answer else []
+        for outcome in outcomes
+    )
+    # A study has the same outages on both engines; none where one of them has no answer.
+    pairs = list(zip(first, second, strict=bool(first and second)))
+    found = [
+        Judged(one.id, one.name, "status", (one.status, other.status))
+        for one, other in pairs
+        if one.status != other.status
+    ]
+    shares = shares_of(_figures(first), _figures(second), tolerance_pu) if pairs else {}
+    for name, of in shares.items():
+        for at in np.flatnonzero(of > 1).tolist():
+            one, other = pairs[at]
+            values = getattr(one, name), getattr(other, name)
+            found.append(Judged(one.id, one.name, name, values, _finite(float(of[at]))))
+    return found
+
+
+def _figures(of: Sequence[contingency.Outcome]) -> dict[str, Array]:
+    """Figure → one value per outage, NaN where there is none."""
+    return {name: np.array([getattr(one, name) for one in of], dtype=float) for name in _FIGURES}
+
+
+def _outages(reference: Answer, judged: list[Judged]) -> dict[str, Any]:
+    """Of a contingency analysis, its own answer and what the engines do not agree about."""
+    own = {name: reference.beside[name] for name in _OF_OUTAGES if name in reference.beside}
+    return {**own, "outages": judged} if own else {}
+
+
+#: What a contingency analysis answers beside its tables.
+_OF_OUTAGES = ("base", "contingencies", "summary")
+
+
 def _untold_columns(outcomes: tuple[Outcome, Outcome]) -> Iterator[str]:
     """Quantities that only one engine tells, and that hence are not compared."""
     for outcome, rival in (outcomes, outcomes[::-1]):
@@ -345,7 +436,11 @@ def _farthest(values: Array) -> Array:
 
 
 def _verdict(
-    outcomes: tuple[Outcome, Outcome], gaps: Gaps, causes: list[Cause], settings: CrossCheck
+    outcomes: tuple[Outcome, Outcome],
+    gaps: Gaps,
+    causes: list[Cause],
+    judged: list[Judged],
+    settings: CrossCheck,
 ) -> Verdict:
     one, other = settings.pair
     for outcome in outcomes:
@@ -358,10 +453,19 @@ def _verdict(
     if worst(gaps) <= 1:
         # As a share of the tolerance, what is rounding.
         if worst(gaps) * settings.tolerance_pu <= ROUNDING_PU:
-            return Verdict("agree", f"{one} and {other} agree to {ROUNDING_PU:g} pu.")
-        text = f"{one} and {other} agree within {settings.tolerance_pu:g} pu."
+            text = f"{one} and {other} agree to {ROUNDING_PU:g} pu.{_at_limits(judged)}"
+            return Verdict("agree", text)
+        text = f"{one} and {other} agree within {settings.tolerance_pu:g} pu.{_at_limits(judged)}"
         return Verdict("agree-within-tolerance", text)
     return Verdict("differ", f"{one} and {other} differ. {_because(causes, settings)}".strip())
+
+
+def _at_limits(judged: list[Judged]) -> str:
+    """Where numbers agree and statuses do not, a limit lies between the numbers."""
+    count = sum(one.quantity == "status" for one in judged)
+    if not count:
+        return ""
+    return f" Of {count} outage(s) the status differs: a value is at its limit."
 
 
 def _because(causes: list[Cause], settings: CrossCheck) -> str:

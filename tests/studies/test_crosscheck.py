@@ -49,7 +49,7 @@ class Seeded:
 def ask(elements: Elements, among: Engines = ENGINES, **settings: Any) -> tuple[int, Any]:
     body = {"simulationType": "crosscheck", "elements": elements, "settings": settings}
     status, _, answer = answer_request(json.dumps(body).encode(), among, {})
-    return status, json.loads(answer)
+    return status, json.loads(answer if isinstance(answer, bytes) else b"".join(answer))
 
 
 def answered(elements: Elements, among: Engines = ENGINES, **settings: Any) -> Any:
@@ -203,6 +203,90 @@ def test_a_series_is_compared_step_by_step():
     assert body["verdict"]["status"] == "agree"
     assert len(body["results"]["busbars"]["vm_pu"]) == 3
     assert len(body["differences"]["busbars"]["vm_pu"]) == 4
+
+
+# -- outages ---------------------------------------------------------------------------------------
+
+LINES = {"study": "contingency", "study_settings": {"element_type": "line"}}
+#: An impedance of the grid, which in a power flow only OpenDSS knows.
+WEAK = {"s_sc_max_mva": 500, "rx_max": 0.1, "r0x0_max": 0.1, "x0x_max": 1.0}
+
+
+@pytest.mark.parametrize("outages", [None, [["l1", "l3"], "l2", "t1"]])
+def test_outages_on_which_the_engines_agree_are_answered_once(outages):
+    """With the second list, b3 and b4 have no supply, then b2 neither: both engines say so."""
+    asked = LINES | ({"study_settings": {"outages": outages, "details": True}} if outages else {})
+    body = answered(ring(), **asked)
+    assert body["verdict"]["status"] == "agree"
+    assert body["outages"] == []
+    ids = [outcome["id"] for outcome in body["contingencies"]]
+    assert ids == (["l1 + l3", "l2", "t1"] if outages else ["l1", "l2", "l3"])
+    assert body["summary"]["analysed"] == 3
+    assert isinstance(body["results"]["busbars"][0]["vm_pu"], float)
+    assert len(body.get("details", [])) == (3 if outages else 0)
+
+
+def test_what_outages_differ_in_is_told_with_the_numbers_of_each_engine():
+    body = answered(ring(grid=grid("b1", vm_pu=1.01, **WEAK)), source_impedance=True, **LINES)
+    assert body["verdict"]["status"] == "differ"
+    (cause,) = body["causes"]
+    assert cause["cause"] == "the impedance of the external grids"
+    told = {(row["outage"], row["quantity"]): row["values"] for row in body["outages"]}
+    of_opendss = answered(
+        ring(grid=grid("b1", vm_pu=1.01, **WEAK)), source_impedance=True, solver="opendss", **LINES
+    )
+    for one, other in zip(body["contingencies"], of_opendss["contingencies"], strict=True):
+        assert told[one["id"], "min_vm_pu"] == [one["min_vm_pu"], other["min_vm_pu"]]
+        assert one["min_vm_pu"] - other["min_vm_pu"] > 0.005
+
+
+def test_an_element_that_only_outages_burden_is_found():
+    """l2 in the ring closes it and carries little; alone to b3 it carries the load there."""
+    among = Engines(PANDAPOWER, Seeded(OPENDSS, {e.Line: {1: {"r_ohm_per_km": 0.2002}}}))
+    assert answered(ring(), among)["verdict"]["status"] == "agree-within-tolerance"
+    settings = {"study": "contingency", "study_settings": {"outages": ["l1"]}}
+    body = answered(ring(), among, tolerance_pu=1e-6, **settings)
+    (cause,) = body["causes"]
+    assert cause["elements"] == ["l2"]
+    assert ("l1", "min_vm_pu") in {(row["outage"], row["quantity"]) for row in body["outages"]}
+
+
+def test_a_limit_between_the_numbers_of_both_engines_is_told():
+    """Without l3, b4 has 0.935 pu behind a stiff grid and 0.928 pu behind an impedance."""
+    settings = {"element_type": "line", "min_vm_pu": 0.93}
+    body = answered(
+        ring(grid=grid("b1", vm_pu=1.01, **WEAK)), study="contingency", study_settings=settings,
+        source_impedance=True, tolerance_pu=0.02,
+    )  # fmt: skip
+    assert body["verdict"]["status"] == "agree-within-tolerance"
+    assert (
+        "Of 1 outage(s) the status differs: a value is at its limit." in body["verdict"]["sentence"]
+    )
+    (row,) = body["outages"]
+    assert (row["outage"], row["quantity"]) == ("l3", "status")
+    assert row["values"] == ["ok", "violations"]
+
+
+def test_an_outage_that_only_one_engine_solves_is_a_difference():
+    """Without l3, d2 is behind 11 km of cable, and on OpenDSS behind the grid's impedance too."""
+    elements = ring(grid=grid("b1", vm_pu=1.01, **{**WEAK, "s_sc_max_mva": 150}))
+    elements["d2"] = load("b4", 22, 5)
+    body = answered(elements, source_impedance=True, **LINES, find_causes=False)
+    assert body["verdict"]["status"] == "differ"
+    told = {(row["outage"], row["quantity"]): row for row in body["outages"]}
+    assert told["l3", "status"]["values"][1] == "diverged"
+    assert told["l3", "min_vm_pu"]["values"][1] is None
+    assert told["l3", "min_vm_pu"]["share"] is None
+
+
+def test_outages_that_an_engine_cannot_solve_are_answered_by_the_other():
+    settings = {"element_type": "line", "mode": "dc"}
+    body = answered(ring(), study="contingency", study_settings=settings)
+    assert body["verdict"]["status"] == "cannot-compare"
+    assert (len(body["contingencies"]), body["outages"]) == (3, [])
+
+
+# -- controllers -----------------------------------------------------------------------------------
 
 
 def regulated(**more: Any) -> dict[str, Any]:
