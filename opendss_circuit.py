@@ -11,6 +11,7 @@ in the positive sequence, which is all that a balanced study asks for.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -118,6 +119,13 @@ class Circuit:
         self._anchored: set[int] = set()
         self._star_points: dict[int, int] = {}
         self.windings: dict[str, Windings] = {}
+
+    def of(self, network: Network) -> Circuit:
+        """This circuit for a network in which only powers differ."""
+        other = copy.copy(self)
+        other.network = network
+        other.ports, other.earth, other.constant = dict(self.ports), [], []
+        return other
 
     @property
     def vn_kv(self) -> Array:

@@ -53,7 +53,7 @@ def _load() -> Any:
 opendssdirect = _load()
 
 #: Commands after which every element is where it was, with as many conductors.
-_MOVES_NOTHING = re.compile(r"edit \S+( (kw|kvar|wdg|tap)=\S+)+")
+_MOVES_NOTHING = re.compile(r"edit \S+( (kw|kvar|wdg|tap)=\S+)+|set tolerance=\S+")
 
 
 class Context:

@@ -37,12 +37,13 @@ from electrisim.topology import Topology
 from opendss_bindings import Bindings
 from opendss_circuit import Circuit
 from opendss_controls import ROUNDS, Controls, refused_controls
-from opendss_elements import translate
+from opendss_elements import translate, translate_again
 from opendss_harmonics import Harmonics
 from opendss_harmonics import refusals as harmonic_refusals
 from opendss_results import Balanced, Flows, NodeVoltages, Unbalanced, positive_sequence
 from opendss_session import EngineError, Session
 from opendss_sources import Sources
+from opendss_standing import edits
 from opendss_sweep import sweep
 from opendss_transformers import refused_in_phases
 
@@ -112,12 +113,14 @@ class OpenDSSModel:
         self.settings = circuit.settings
         self.session = session
         self._iterations = 0
+        self._edits: list[str] | None = None
         self._voltages: NodeVoltages | None = None
         self._harmonics: Harmonics | None = None
         self.solution: Solution | None = None
         self.engine_tolerance = ENGINE_TOLERANCE
 
     def power_flow(self) -> Solution:
+        self.solution = None
         with np.errstate(all="ignore"):
             try:
                 self.solution = self._power_flow()
@@ -134,6 +137,11 @@ class OpenDSSModel:
     def solver(self) -> str:
         return f"{self.settings.algorithm or 'normal'} (OpenDSS)"
 
+    def turn_into(self, network: Network, kinds: Sequence[type[Element]]) -> None:
+        """Take the powers of some kinds from a network; the next power flow starts from here."""
+        circuit, part = translate_again(self.circuit, network, kinds)
+        self._edits, self.circuit = edits(self.circuit, part), circuit
+
     def sweep(self, changes: Changes) -> Iterator[Chunk]:
         with np.errstate(all="ignore"):
             yield from sweep(self, changes)
@@ -143,11 +151,15 @@ class OpenDSSModel:
 
         @contextmanager
         def build(network: Network, topology: Topology) -> Iterator[OpenDSSModel]:
-            self.session.clear()
-            circuit = translate(network, topology, self.settings)
-            yield OpenDSSModel(circuit, Sources(circuit), self.session)
+            yield self.anew(network, topology)
 
         return solve_each(build, self.circuit.network, self.settings, changes, cases, note)
+
+    def anew(self, network: Network, topology: Topology) -> OpenDSSModel:
+        """The model of a network in this one's session, which forgets this one's circuit."""
+        self.session.clear()
+        circuit = translate(network, topology, self.settings)
+        return OpenDSSModel(circuit, Sources(circuit), self.session)
 
     def short_circuit(self, settings: ShortCircuit, buses: Array) -> Faulted:
         with np.errstate(all="ignore"):
@@ -174,12 +186,22 @@ class OpenDSSModel:
         return self._harmonics.scan(bus, orders)
 
     def _power_flow(self) -> Solution:
+        self._iterations, self.engine_tolerance = 0, ENGINE_TOLERANCE
+        if self._edits is None:
+            self.run(
+                [*self._preamble(), *self.sources.commands(), *self._elements(), *self._options()]
+            )
+            self._start()
+        else:
+            # Edited powers leave the nodes and their order as they are.
+            self.session.run(self._edits)
+        return self._settled()
+
+    def _settled(self) -> Solution:
+        """The solution that the circuit, as it is set up, has from where it is."""
         tolerance = self.tolerance
-        self.engine_tolerance = ENGINE_TOLERANCE
-        self.run([*self._preamble(), *self.sources.commands(), *self._elements(), *self._options()])
-        self._start()
         for _ in range(1 + TIGHTENINGS):
-            self.run([f"set tolerance={self.engine_tolerance!r}"])
+            self.session.run([f"set tolerance={self.engine_tolerance!r}"])
             self.sources.settle(self, tolerance)
             flows = Flows(self.circuit, self.sources, self.session)
             if (mismatch := self._mismatch(flows)) <= tolerance:

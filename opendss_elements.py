@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -39,6 +39,23 @@ def translate(network: Network, topology: Topology, settings: Settings) -> Circu
         if kind in _TRANSLATIONS and len(some):
             _TRANSLATIONS[kind](circuit, some)
     return circuit
+
+
+def translate_again(
+    circuit: Circuit, network: Network, kinds: Sequence[type[Element]]
+) -> tuple[Circuit, Circuit]:
+    """A circuit with some kinds as they are in a network where only powers differ.
+
+    Returns it, and the same with nothing but these kinds.
+    """
+    whole, some = circuit.of(network), circuit.of(network)
+    whole.parts = [part for part in circuit.parts if part.kind not in kinds]
+    some.parts = []
+    for kind in kinds:
+        if len(these := some.some(kind)):
+            _TRANSLATIONS[kind](some, these)
+    whole.parts += some.parts
+    return whole, some
 
 
 # -- branches --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix
 
+import opendss_standing
 from electrisim import elements as e
 from electrisim.branches import CIRCUITS
 from electrisim.certificate import ABSOLUTE_MVA, RELATIVE, VOLTAGE_PU
@@ -76,7 +77,13 @@ class CannotSweepError(Exception):
 
 def sweep(model: OpenDSSModel, changes: Changes) -> Iterator[Chunk]:
     """Solve the model's network once per case; chunks come in no particular order of the cases."""
-    reason = _reason_against(model.circuit, changes)
+    if model.circuit.unbalanced:
+        reason = opendss_standing.reason_against(model.circuit, changes)
+        if not reason:
+            yield from opendss_standing.sweep(model, changes, model.anew)
+            return
+    else:
+        reason = _reason_against(model.circuit, changes)
     later = np.arange(changes.count)
     if not reason:
         try:
@@ -98,8 +105,6 @@ def _reason_against(circuit: Circuit, changes: Changes) -> str:
     for name in ("enforce_q_lims", "load_model", "source_impedance", "algorithm"):
         if getattr(settings, name) != getattr(usual, name):
             return f"the setting {name}"
-    if circuit.unbalanced:
-        return "phases differ"
     if settings.controls:
         return "controllers act"
     for kind, field in changes.series:

@@ -86,12 +86,23 @@ def solve_each(
     changes: Changes,
     cases: Iterable[int],
     note: str = "",
+    topology: Topology | None = None,
+    otherwise: Build | None = None,
 ) -> Iterator[Chunk]:
-    """Build, solve and certify one case after the other by the engine's own power flow."""
+    """Build, solve and certify one case after the other by the engine's own power flow.
+
+    topology   of every case, where none changes what is connected, supplied or held; its premises
+               have been checked
+    otherwise  how a case is built that has no certified solution the first way
+    """
     done: list[_Case] = []
     start = time.monotonic()
     for case in cases:
-        done.append(_solve(build, changed(network, changes.of(case)), settings, case))
+        there = changed(network, changes.of(case))
+        found = _solve(build, there, settings, case, topology)
+        if found.certificate is None and otherwise is not None:
+            found = _solve(otherwise, there, settings, case, topology)
+        done.append(found)
         if time.monotonic() - start > CHUNK_SECONDS:
             yield _chunk(network, done, note)
             done = []
@@ -118,12 +129,19 @@ def answer_each(
         yield _chunk(network, [done], "")
 
 
-def _solve(build: Build, network: Network, settings: Settings, case: int) -> _Case:
-    topology = Topology(network)
+def _solve(
+    build: Build,
+    network: Network,
+    settings: Settings,
+    case: int,
+    known: Topology | None = None,
+) -> _Case:
+    topology = known or Topology(network)
     if not (topology.bus.any() or topology.bus_dc.any()):
         return _Case(case, {}, topology.alive, PERFECT, "", "")
     try:
-        premises.check(network, topology, settings)
+        if known is None:
+            premises.check(network, topology, settings)
         with build(network, topology) as model:
             solution = model.power_flow()
         tables = complete(network, topology, settings, solution.tables)
