@@ -60,9 +60,8 @@ def sweep(
 
     make  a circuit of a network in place of the one that stands in the model's session
     """
-    network, topology, settings = (
-        model.circuit.network, model.circuit.topology, model.settings,
-    )  # fmt: skip
+    network, topology = model.circuit.network, model.circuit.topology
+    settings = model.settings
     premises.check(network, topology, settings)
     kinds = list(dict.fromkeys(kind for kind, _ in changes.places))
     standing = model

@@ -15,7 +15,7 @@ import numpy as np
 
 from electrisim.branches import SWITCH_RX, ends_kv, line_warming, ohmic
 from electrisim.network import Array, Network, Rows
-from electrisim.phasing import ALL, MATRICES, numbers, present, words
+from electrisim.phasing import ALL, MATRICES, fixed, numbers, present, words
 from electrisim.settings import Settings
 from electrisim.transformers import TwoPorts
 
@@ -55,6 +55,17 @@ def by_matrix(rows: Rows) -> Array:
 
 def of_lines(network: Network, rows: Rows, settings: Settings) -> Conductors:
     """Of lines in full: all their systems in parallel, over their whole length."""
+    key = "conductors", network.frequency_hz, settings.consider_line_temperature
+    return rows.derived(key, lambda: _of_lines(network, rows, settings))
+
+
+def series_of_lines(network: Network, rows: Rows, settings: Settings) -> Array:
+    """`Conductors.series` of lines [S]."""
+    key = "series", network.frequency_hz, settings.consider_line_temperature
+    return rows.derived(key, lambda: fixed(of_lines(network, rows, settings).series()))
+
+
+def _of_lines(network: Network, rows: Rows, settings: Settings) -> Conductors:
     has, word_of = present(rows), np.array(words(rows), dtype=object)
     z, y = _from_sequences(network, rows, settings, has)
     r, x, c = map(rows.values, MATRICES)
@@ -68,7 +79,7 @@ def of_lines(network: Network, rows: Rows, settings: Settings) -> Conductors:
         leaks = 1e-6 * rows.column("g_us_per_km")[here, None, None] * np.eye(len(word))
         y[block] = leaks + 1j * omega * _symmetric(c, here, len(word))
     length, parallel = (rows.column(name)[:, None, None] for name in ("length_km", "parallel"))
-    return Conductors(has, z * length / parallel, y * length * parallel / 2)
+    return Conductors(has, fixed(z * length / parallel), fixed(y * length * parallel / 2))
 
 
 def _symmetric(triangles: Sequence[Any], here: Array, size: int) -> Array:
@@ -109,7 +120,7 @@ def _matrix(positive: Array, zero: Array, has: Array) -> Array:
 
 def of_switches(rows: Rows) -> Conductors:
     """Of switches with an impedance, the same in each pole."""
-    has = present(rows)
+    has = present(rows).copy()
     z = rows.column("z_ohm") * (SWITCH_RX + 1j) / np.hypot(SWITCH_RX, 1)
     whole = z[:, None, None] * np.einsum("ij,jk->ijk", has, np.eye(3))
     return Conductors(has, whole, np.zeros_like(whole))

@@ -11,10 +11,10 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from electrisim.fields import ABSENT, present
 from electrisim.problems import Problem, ProblemError, nearest, shorten
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 class Entry(NamedTuple):
@@ -61,6 +62,8 @@ class Rows:
         self.position = dict(zip(ids, range(len(ids)), strict=True))
         self.at: dict[str, Array] = {}
         self._columns: dict[str, Array] = {}
+        self._derived: dict[Hashable, Any] = {}
+        self._of_texts: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +82,17 @@ class Rows:
             self._columns[field] = found
         return found
 
+    def derived(self, key: Hashable, make: Callable[[], T], of_texts: bool = False) -> T:
+        """What follows from these rows alone, made once; nobody may write to it.
+
+        of_texts  whether it follows from texts, which `changed` leaves as they are
+        """
+        kept = self._of_texts if of_texts else self._derived
+        if key not in kept:
+            kept[key] = make()
+        found: T = kept[key]
+        return found
+
     def label(self, row: int) -> str:
         """What a sentence calls an element: its kind and its name, or its id where it has none."""
         return told(self.kind, self.ids[row], self.names[row])
@@ -95,6 +109,7 @@ class Rows:
         rows.elements = elements
         touched = {field for fields in edits.values() for field in fields}
         rows._columns = {k: v for k, v in self._columns.items() if k not in touched}
+        rows._derived = {}
         return rows
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from electrisim import elements as e
 from electrisim.branches import ends_of, enter
 from electrisim.claims import Answered, Claim, places_of
-from electrisim.conductors import Conductors, of_lines, of_switches
+from electrisim.conductors import Conductors, of_lines, of_switches, series_of_lines
 from electrisim.elements import Element, Port
 from electrisim.laws import asked_mva, by_phase, thevenin_pu
 from electrisim.network import Array, Rows
@@ -113,7 +113,8 @@ def phase_flows(answered: Phased) -> Found:
 
 
 def _through_lines(answered: Phased, rows: Rows) -> PhaseFlows:
-    return _through(answered, rows, of_lines(answered.network, rows, answered.settings))
+    data = answered.network, rows, answered.settings
+    return _through(answered, rows, of_lines(*data), series_of_lines(*data))
 
 
 def _through_switches(answered: Phased, rows: Rows) -> PhaseFlows:
@@ -122,13 +123,13 @@ def _through_switches(answered: Phased, rows: Rows) -> PhaseFlows:
     ideal = ~answered.carrying(rows)
     found.has[ideal] = False
     found.z[ideal] = 0
-    return _through(answered, rows, found)
+    return _through(answered, rows, found, found.series())
 
 
-def _through(answered: Phased, rows: Rows, conductors: Conductors) -> PhaseFlows:
+def _through(answered: Phased, rows: Rows, conductors: Conductors, series: Array) -> PhaseFlows:
     """I = Y_series·(V − V') + Y_end·V at either end; a detached end floats."""
     bus, attached = ends_of(answered.network, answered.topology, rows.kind)
-    series, to_earth = conductors.series(), conductors.y
+    to_earth = conductors.y
     volts = np.stack([answered.kilovolts(at) for at in bus])
     for end in (0, 1):
         if not attached[end].all():

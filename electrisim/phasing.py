@@ -60,21 +60,34 @@ def words(rows: Rows, port: int = 0) -> list[str]:
 
 def partial(rows: Rows) -> Array:
     """Which elements have fewer than three phases, shape (n,)."""
+    return rows.derived("partial", lambda: _partial(rows), of_texts=True)
+
+
+def _partial(rows: Rows) -> Array:
     if not has_phases(rows.kind):
-        return np.zeros(len(rows), dtype=bool)
-    return np.array([word != ALL for word in rows.values("phases")], dtype=bool)
+        return fixed(np.zeros(len(rows), dtype=bool))
+    return fixed(np.array([word != ALL for word in rows.values("phases")], dtype=bool))
 
 
 def any_partial(rows: Rows) -> bool:
-    return has_phases(rows.kind) and any(word != ALL for word in set(rows.values("phases")))
+    return bool(partial(rows).any())
 
 
 def present(rows: Rows, port: int = 0) -> Array:
     """Which phases each element has at a port, shape (n, 3)."""
-    found = words(rows, port)
+    return rows.derived(("present", port), lambda: _present(words(rows, port)), of_texts=True)
+
+
+def _present(found: list[str]) -> Array:
     if set(found) <= {ALL}:
-        return np.ones((len(rows), 3), dtype=bool)
-    return np.array([[letter in word for letter in ALL] for word in found], dtype=bool)
+        return fixed(np.ones((len(found), 3), dtype=bool))
+    return fixed(np.array([[letter in word for letter in ALL] for word in found], dtype=bool))
+
+
+def fixed(array: Array) -> Array:
+    """An array to which nobody can write."""
+    array.flags.writeable = False
+    return array
 
 
 @functools.cache
