@@ -112,7 +112,8 @@ def test_a_series_of_a_feeder_is_its_states_one_by_one():
         alone = solve(graph, **settings)
         for kind, quantities in series.items():
             for name, values in quantities.items():
-                assert values[step] == approx(alone.tables[kind][name], abs=1e-9, nan_ok=True)
+                # Both leave less than 1e-6 MVA at any node.
+                assert values[step] == approx(alone.tables[kind][name], abs=1e-6, nan_ok=True)
 
 
 def table(folder: str, name: str) -> Iterator[dict[str, str]]:
