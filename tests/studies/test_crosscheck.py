@@ -350,6 +350,18 @@ def test_the_engines_agree_on_matpower_cases(name):
     assert body["verdict"]["status"] == "agree"
 
 
+@pytest.mark.skipif(not matpower.OPF.exists(), reason="reads ../shared")
+@pytest.mark.parametrize(("name", "islanded"), [("case9", 3), ("case14", 1)])
+def test_the_engines_agree_on_the_loss_of_every_line_of_matpower_cases(name, islanded):
+    """Buses 1 to 3 of case9 hang on one branch each, and of case14 bus 8 does."""
+    elements = matpower.elements(matpower.tables(matpower.OPF / "matpower" / f"{name}.m"))
+    for each in elements.values():
+        each["parameters"].pop("max_loading_percent", None)
+    body = answered(elements, trafo_model="pi", **LINES)
+    assert (body["verdict"]["status"], body["outages"]) == ("agree", [])
+    assert body["summary"]["islanded"] == islanded
+
+
 @functools.cache
 def browsers_bodies() -> dict[str, bytes]:
     found = PAYLOADS.glob("*__powerflow_pandapower.json") if PAYLOADS.exists() else ()
