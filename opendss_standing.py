@@ -89,7 +89,9 @@ def sweep(
 
 def edits(before: Circuit, after: Circuit) -> list[str]:
     """Commands that make the elements of one circuit those of another with the same names."""
-    was = {name: text for part in before.parts for name, text in _made(part)}
+    kinds = {part.kind for part in after.parts}
+    parts = [part for part in before.parts if part.kind in kinds]
+    was = {name: text for part in parts for name, text in _made(part)}
     now = [pair for part in after.parts for pair in _made(part)]
     return [_edit(was[name], text) for name, text in now if was[name] != text]
 

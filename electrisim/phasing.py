@@ -106,9 +106,13 @@ def incidence(rows: Rows, port: int = 0, delta: Array | None = None) -> Array:
 
     delta  which of those with three phases have their branches between these
     """
-    found = words(rows, port)
     deltas = [False] * len(rows) if delta is None else delta.tolist()
-    return np.array(list(map(_incidence, found, deltas))).reshape(-1, 3, 3)
+    key = "incidence", port, tuple(deltas)
+    return rows.derived(key, lambda: _branches(words(rows, port), deltas), of_texts=True)
+
+
+def _branches(found: list[str], deltas: list[bool]) -> Array:
+    return fixed(np.array(list(map(_incidence, found, deltas))).reshape(-1, 3, 3))
 
 
 def across(word: str) -> float:
