@@ -124,7 +124,7 @@ def measure(count: int) -> None:
     ratio = statistics.median(theirs / own for own, theirs in times)
     own, theirs = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
     flows = answer["control"]["power_flows"]
-    print(  # noqa: T201
+    print(
         f"{count:4} inverters  {own:8.0f} ms ({flows} power flows)  pandapower.control "
         f"{theirs:8.0f} ms (damping {damping:g})  {ratio:5.1f} times  {apart:.0e} pu apart"
     )
